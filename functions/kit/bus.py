@@ -1,0 +1,222 @@
+"""The bus: handlers change state and emit events in one transaction; publishing follows the commit (outbox pattern).
+
+A lost, late or doubled event can delay work, never lose it or do it twice:
+- outgoing events are rows of `outbox` until the Broker answered 2xx; `resend`, called on every tick, sends what is left;
+- an incoming event is marked in `inbox` by the transaction that holds its effect, so a duplicate finds the mark.
+"""
+
+import contextlib
+import logging
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from functions.kit import events, log
+from functions.kit.db import Database, queries
+from functions.kit.events import CloudEvent, Event
+from functions.kit.problem import Problem, Reject
+
+Handler = Callable[[CloudEvent], Awaitable[None]]
+
+# Longer than one publishing attempt can take, so that nobody sends a row that its writer is sending.
+LEASE_S: Final = 15.0
+# The Broker answers in milliseconds; a call must not hang on one that does not.
+PUBLISH_TIMEOUT_S: Final = 5.0
+BACKOFF_S: Final = 0.5
+BACKOFF_CAP_S: Final = 60.0
+# Rows that one tick sends at most per round trip.
+BATCH: Final = 200
+
+SQL = queries(str(Path(__file__)))
+_LOG = logging.getLogger("torpor.bus")
+
+
+class Duplicate(Exception):
+    """The effect of this event is committed already; the endpoint answers 204."""
+
+
+class Publisher(Protocol):
+    """Sends one event to the Broker; raises PublishError when the Broker did not accept it."""
+
+    async def __call__(self, headers: Mapping[str, str], data: bytes) -> None: ...
+
+
+class PublishError(Exception):
+    """The Broker did not accept an event; the outbox keeps it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One row of the outbox."""
+
+    id: str
+    type: str
+    subject: str
+    extensions: dict[str, str]
+    data: str
+
+
+@dataclass(slots=True)
+class Unit:
+    """One transaction of a handler: its connection, and the events that leave when it commits."""
+
+    connection: Any
+    extensions: dict[str, str]
+    outgoing: list[Outgoing] = field(default_factory=list)
+
+    def emit(self, event: Event, **extensions: str) -> None:
+        """Send `event` once this transaction is committed; a rollback sends nothing."""
+        data = msgspec.json.encode(event).decode()
+        merged = {name: text for name, text in {**self.extensions, **extensions}.items() if text}
+        self.outgoing.append(Outgoing(_event_id(), event.TYPE, event.subject, merged, data))
+
+
+def _event_id() -> str:
+    return secrets.token_hex(16)
+
+
+class Bus:
+    """Outbox and inbox of one function."""
+
+    def __init__(self, db: Database, source: str, publisher: Publisher) -> None:
+        """source: `/torpor/<function>`, the CloudEvents source and the consumer's name in the inbox."""
+        self._db = db
+        self._source = source
+        self._publish_one = publisher
+
+    @contextlib.asynccontextmanager
+    async def transaction(self, cause: CloudEvent | None = None, *, actor: str = "") -> AsyncIterator[Unit]:
+        """State change, inbox mark and outgoing events as one transaction; then publish.
+
+        cause: the event being handled; Duplicate is raised when its effect is committed already.
+        actor: who asks, for a call that no event caused; it travels in every event that follows.
+        """
+        extensions = {"actor": cause.actor, "traceparent": cause.traceparent} if cause else {"actor": actor}
+        async with self._db.transaction() as connection:
+            await self._mark(connection, cause)
+            unit = Unit(connection, extensions)
+            yield unit
+            await self._store(connection, unit.outgoing)
+        await self._publish(unit.outgoing)
+
+    async def seen(self, event: CloudEvent) -> bool:
+        """Whether the event's effect is committed: asked before long work, so that a duplicate does not repeat it."""
+        return await self._db.fetchval(SQL.is_processed, self._source, event.source, event.id) is not None
+
+    async def resend(self) -> int:
+        """Send what is still in the outbox and due. Answers how many events the Broker accepted."""
+        await self._db.execute(SQL.forget_processed, self._source)
+        accepted = 0
+        while rows := await self._db.fetch(SQL.claim_events, self._source, BATCH, LEASE_S):
+            sent = await self._publish([Outgoing(r["id"], r["type"], r["subject"], r["extensions"], _text(r["data"])) for r in rows])
+            accepted += sent
+            if sent < len(rows):
+                break
+        return accepted
+
+    async def _mark(self, connection: Any, cause: CloudEvent | None) -> None:
+        if cause is None:
+            return
+        if await connection.fetchval(SQL.mark_processed, self._source, cause.source, cause.id) is None:
+            raise Duplicate(cause.id)
+
+    async def _store(self, connection: Any, rows: Sequence[Outgoing]) -> None:
+        if not rows:
+            return
+        await connection.execute(
+            SQL.add_events,
+            [row.id for row in rows],
+            self._source,
+            [row.type for row in rows],
+            [row.subject for row in rows],
+            [msgspec.json.encode(row.extensions).decode() for row in rows],
+            [row.data for row in rows],
+            LEASE_S,
+        )
+
+    async def _publish(self, rows: Sequence[Outgoing]) -> int:
+        """Send each row; those accepted leave the outbox, the rest wait for a tick. Never raises for the Broker's sake."""
+        import asyncio
+
+        if not rows:
+            return 0
+        outcomes = await asyncio.gather(*(self._send(row) for row in rows))
+        accepted = [row.id for row, error in zip(rows, outcomes, strict=True) if error is None]
+        refused = [row.id for row, error in zip(rows, outcomes, strict=True) if error is not None]
+        reason = next((error for error in outcomes if error is not None), "")
+        try:
+            if accepted:
+                await self._db.execute(SQL.remove_events, accepted)
+            if refused:
+                _LOG.warning("the Broker did not accept %d events; the next tick sends them: %s", len(refused), reason)
+                await self._db.execute(SQL.postpone_events, refused, BACKOFF_S, BACKOFF_CAP_S, reason)
+        except Problem as problem:
+            # The rows stay leased and are sent again: receivers know duplicates by (source, id).
+            _LOG.warning("the outbox could not be updated after publishing: %s", problem.detail)
+        return len(accepted)
+
+    async def _send(self, row: Outgoing) -> str | None:
+        headers = events.headers(row.id, self._source, row.type, row.subject, row.extensions)
+        try:
+            await self._publish_one(headers, row.data.encode())
+        except PublishError as error:
+            return str(error)
+        return None
+
+
+def _text(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+class HttpPublisher:
+    """Publishes over HTTP to the Broker's address, on one kept-alive session opened at first use."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._session: Any = None
+
+    async def __call__(self, headers: Mapping[str, str], data: bytes) -> None:
+        """POST one event. Raises PublishError for any answer but 2xx, and for none."""
+        import aiohttp
+
+        try:
+            async with self._open().post(self._url, data=data, headers=dict(headers)) as response:
+                if response.status // 100 != 2:  # noqa: PLR2004  # the class of success
+                    raise PublishError(f"the Broker answered {response.status}")
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise PublishError(f"the Broker does not answer: {type(error).__name__}") from error
+
+    def _open(self) -> Any:
+        import aiohttp
+
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PUBLISH_TIMEOUT_S))
+        return self._session
+
+
+def endpoint(handlers: Mapping[str, Handler]) -> Callable[[Request], Awaitable[Response]]:
+    """The endpoint of `POST /events`: parse, dispatch by type, answer 204 with an empty body.
+
+    Knative takes a 2xx with a body that is no CloudEvent for a failure, hence the empty one. An unknown type is
+    rejected (400): a Trigger that sends it is wrong, and a retry would not mend it.
+    """
+
+    async def receive(request: Request) -> Response:
+        event = events.parse(request.headers, await request.body())
+        log.event_id.set(event.id)
+        handler = handlers.get(event.type)
+        if handler is None:
+            raise Reject(f"this function does not handle events of type {event.type}")
+        try:
+            await handler(event)
+        except Duplicate:
+            _LOG.info("the event was handled before; nothing is done")
+        return Response(status_code=204)
+
+    return receive

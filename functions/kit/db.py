@@ -1,0 +1,153 @@
+"""PostgreSQL: a pool that opens at first use, transactions, and SQL kept in `queries.sql`.
+
+Every function's thin edge to its rows. A database that does not answer is bad luck, so it becomes `Retry` (503).
+"""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from functions.kit.problem import Retry
+from functions.kit.settings import Secret
+
+if TYPE_CHECKING:
+    import asyncpg
+
+# A function instance takes at most this many of the server's connections; beyond it, calls wait.
+POOL_SIZE: Final = 8
+# How long a call waits for a connection, or for the server to accept one, before it answers 503.
+ACQUIRE_TIMEOUT_S: Final = 5.0
+# A statement of ours touches rows by key: one that runs longer is stuck behind a lock.
+STATEMENT_TIMEOUT_S: Final = 10.0
+RETRY_AFTER_S: Final = 2.0
+
+_NAME: Final = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
+
+
+class Queries:
+    """The named statements of one `queries.sql`, each an attribute; a wrong name fails at once."""
+
+    def __init__(self, statements: dict[str, str]) -> None:
+        self._statements = statements
+
+    def __getattr__(self, name: str) -> str:
+        try:
+            return self._statements[name]
+        except KeyError:
+            raise AttributeError(f"queries.sql has no statement named {name}") from None
+
+    def __iter__(self) -> Any:
+        return iter(self._statements)
+
+
+def queries(module_file: str) -> Queries:
+    """Load the `queries.sql` that lies beside `module_file`: statements that start with `-- name: word`."""
+    text = Path(module_file).with_name("queries.sql").read_text(encoding="utf-8")
+    parts = _NAME.split(text)[1:]
+    return Queries({name: body.strip() for name, body in zip(parts[::2], parts[1::2], strict=True)})
+
+
+class Database:
+    """A lazily opened connection pool. Rows come back as asyncpg records (mappings by column name)."""
+
+    def __init__(self, url: Secret, *, pool_size: int = POOL_SIZE) -> None:
+        self._url = url
+        self._pool_size = pool_size
+        self._pool: asyncpg.Pool | None = None
+        self._opening = asyncio.Lock()
+
+    async def fetch(self, sql: str, *args: object) -> list[Any]:
+        """All rows."""
+        async with self.connection() as connection:
+            return list(await connection.fetch(sql, *args))
+
+    async def fetchrow(self, sql: str, *args: object) -> Any:
+        """The first row, or None."""
+        async with self.connection() as connection:
+            return await connection.fetchrow(sql, *args)
+
+    async def fetchval(self, sql: str, *args: object) -> Any:
+        """The first column of the first row, or None."""
+        async with self.connection() as connection:
+            return await connection.fetchval(sql, *args)
+
+    async def execute(self, sql: str, *args: object) -> str:
+        """Run one statement; answers PostgreSQL's command tag."""
+        async with self.connection() as connection:
+            return str(await connection.execute(sql, *args))
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Any]:
+        """One transaction on one connection, committed at the end and rolled back by any exception."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[Any]:
+        """A pooled connection. Raises Retry when the server cannot be reached or goes away in between."""
+        with _unreachable_becomes_retry():
+            pool = await self._open()
+            async with pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+                yield connection
+
+    async def ping(self) -> None:
+        """For `/readyz`: the server answers."""
+        await self.fetchval("SELECT 1")
+
+    async def close(self) -> None:
+        """Close the pool, if it was ever opened."""
+        if self._pool is not None:
+            await self._pool.close()
+            self._pool = None
+
+    async def _open(self) -> Any:
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await self._create()
+            return self._pool
+
+    async def _create(self) -> Any:
+        import asyncpg
+
+        return await asyncpg.create_pool(
+            self._url.reveal(),
+            min_size=0,
+            max_size=self._pool_size,
+            timeout=ACQUIRE_TIMEOUT_S,
+            command_timeout=STATEMENT_TIMEOUT_S,
+            init=_speak_json,
+        )
+
+
+async def _speak_json(connection: Any) -> None:
+    """JSON columns travel as Python values."""
+    import msgspec
+
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(
+            name, schema="pg_catalog", encoder=lambda value: msgspec.json.encode(value).decode(), decoder=msgspec.json.decode
+        )
+
+
+@contextlib.contextmanager
+def _unreachable_becomes_retry() -> Any:
+    import asyncpg
+
+    unreachable = (
+        OSError,
+        TimeoutError,
+        asyncpg.InterfaceError,
+        asyncpg.PostgresConnectionError,
+        asyncpg.CannotConnectNowError,
+        asyncpg.AdminShutdownError,
+        asyncpg.CrashShutdownError,
+        asyncpg.TooManyConnectionsError,
+        asyncpg.QueryCanceledError,
+    )
+    try:
+        yield
+    except unreachable as error:
+        raise Retry(RETRY_AFTER_S, f"PostgreSQL does not answer ({type(error).__name__}); try again") from error

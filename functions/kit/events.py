@@ -1,0 +1,248 @@
+"""The events of Torpor: what has happened, as frozen dataclasses in the past tense, and strict CloudEvents 1.0 parsing.
+
+Each class names its `TYPE` and the record that is its `subject`. Data fields are what the receiver needs to find the
+rows: events carry pointers, never data. JSON Schemas under `eventing/types/` are generated from these classes.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, TypeVar
+
+import msgspec
+
+from functions.kit.problem import Reject, TooLarge
+
+# Knative's PingSource sends this type whatever its manifest says.
+TICK: Final = "dev.knative.sources.ping"
+# The ApiServerSource in `mode: Resource` sends these three.
+RESOURCE_CHANGES: Final = tuple(f"dev.knative.apiserver.resource.{change}" for change in ("add", "update", "delete"))
+# Larger ones do not pass every broker (Kafka: 1 MiB with headers) and are a sign of data in an event.
+MAX_EVENT_BYTES: Final = 1_048_576
+
+_REQUIRED: Final = ("id", "source", "type", "specversion")
+_ATTRIBUTE_NAME: Final = re.compile(r"^[a-z0-9]{1,20}$")
+_PERCENT: Final = re.compile(r"%([0-9A-Fa-f]{2})")
+_STANDARD: Final = frozenset({"id", "source", "type", "specversion", "subject", "time", "datacontenttype", "dataschema"})
+
+E_ = TypeVar("E_", bound="Event")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Base of all events: the wire type and which field is the subject."""
+
+    TYPE: ClassVar[str] = ""
+
+    @property
+    def subject(self) -> str:
+        """The uuid of the record that the event is about: the first field."""
+        return str(getattr(self, dataclasses.fields(self)[0].name))
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequested(Event):
+    """Somebody asked for a model: plan its download."""
+
+    TYPE: ClassVar[str] = "dev.torpor.model.requested.v1"
+    model_uuid: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileRequested(Event):
+    """One slice of one file is to be transferred; slice_number makes each slice's event distinct."""
+
+    TYPE: ClassVar[str] = "dev.torpor.file.requested.v1"
+    model_uuid: str
+    path: str
+    slice_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAvailable(Event):
+    """Every file of the model is verified and its manifest is written."""
+
+    TYPE: ClassVar[str] = "dev.torpor.model.available.v1"
+    model_uuid: str
+    model_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFailed(Event):
+    """The model cannot be fetched or verified; reason is for people."""
+
+    TYPE: ClassVar[str] = "dev.torpor.model.failed.v1"
+    model_uuid: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDeleted(Event):
+    """The model's record, objects and uploads are gone."""
+
+    TYPE: ClassVar[str] = "dev.torpor.model.deleted.v1"
+    model_uuid: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRequested(Event):
+    """A server record was created, changed or marked for deletion: make the cluster agree with it."""
+
+    TYPE: ClassVar[str] = "dev.torpor.server.requested.v1"
+    server_uuid: str
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRecord:
+    """What one answered request used. Times are RFC 3339 and milliseconds; tokens as the engine counted them."""
+
+    request_id: str
+    subject: str
+    key_id: str | None
+    model_name: str
+    prompt_tokens: int
+    completion_tokens: int
+    started_at: str
+    duration_ms: int
+    status: int
+    streamed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRecorded(Event):
+    """A batch of usage records from one instance of a server's engine."""
+
+    TYPE: ClassVar[str] = "dev.torpor.usage.recorded.v1"
+    server: str
+    records: list[UsageRecord]
+
+
+ALL: Final[tuple[type[Event], ...]] = (
+    ModelRequested,
+    FileRequested,
+    ModelAvailable,
+    ModelFailed,
+    ModelDeleted,
+    ServerRequested,
+    UsageRecorded,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CloudEvent:
+    """A received event: context attributes and the data's bytes. `(source, id)` is its idempotency key."""
+
+    id: str
+    source: str
+    type: str
+    subject: str
+    extensions: Mapping[str, str]
+    data: bytes
+
+    @property
+    def actor(self) -> str:
+        """Who asked for what led to this event; empty when nobody in particular did."""
+        return self.extensions.get("actor", "")
+
+    @property
+    def traceparent(self) -> str:
+        """The W3C trace context that the event carries, or an empty string."""
+        return self.extensions.get("traceparent", "")
+
+    def decode(self, kind: type[E_]) -> E_:
+        """The data as `kind`. Raises Reject when it does not fit: sending it again cannot help."""
+        return decode(self.data, kind)
+
+
+def decode(data: bytes, kind: type[E_]) -> E_:
+    """Decode JSON `data` into an event class; unknown fields are left alone, for newer senders."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Reject(f"the data of a {kind.TYPE} does not fit: {error}") from error
+
+
+def headers(event_id: str, source: str, kind: str, subject: str, extensions: Mapping[str, str]) -> dict[str, str]:
+    """The HTTP headers of an event in binary mode (CloudEvents HTTP binding 1.0, section 3.1)."""
+    attributes = {"specversion": "1.0", "id": event_id, "source": source, "type": kind, "subject": subject, **extensions}
+    return {"content-type": "application/json"} | {f"ce-{name}": _escape(str(text)) for name, text in attributes.items()}
+
+
+def parse(http_headers: Mapping[str, str], body: bytes) -> CloudEvent:
+    """Read one event in binary or structured mode.
+
+    Raises Reject for whatever is not a well-formed event: a missing id must not be invented, since it is half of the
+    idempotency key (the SDK would make one up). Raises TooLarge past MAX_EVENT_BYTES.
+    """
+    if len(body) > MAX_EVENT_BYTES:
+        raise TooLarge(f"an event may have {MAX_EVENT_BYTES} bytes; put the data in the bucket and send a pointer")
+    lower = {name.lower(): value for name, value in http_headers.items()}
+    media_type = lower.get("content-type", "").split(";")[0].strip().lower()
+    if media_type == "application/cloudevents+json":
+        return _event(*_structured(body))
+    if media_type.startswith("application/cloudevents"):
+        raise Reject(f"events of media type {media_type} are not taken; send one event at a time as JSON")
+    attributes = {name[3:]: _unescape(value) for name, value in lower.items() if name.startswith("ce-")}
+    return _event(attributes, body)
+
+
+def _event(attributes: Mapping[str, str], data: bytes) -> CloudEvent:
+    missing = [name for name in _REQUIRED if not attributes.get(name)]
+    if missing:
+        raise Reject(f"not a CloudEvent: the attribute {missing[0]} is missing or empty")
+    if attributes["specversion"] != "1.0":
+        raise Reject(f"specversion {attributes['specversion']!r} is not supported; send 1.0")
+    wrong = [name for name in attributes if not _ATTRIBUTE_NAME.match(name)]
+    if wrong:
+        raise Reject(f"{wrong[0]!r} is not a name for an attribute: lower-case letters and digits only")
+    extensions = {name: value for name, value in attributes.items() if name not in _STANDARD}
+    return CloudEvent(
+        attributes["id"], attributes["source"], attributes["type"], attributes.get("subject", ""), extensions, data
+    )
+
+
+def _structured(body: bytes) -> tuple[dict[str, str], bytes]:
+    try:
+        document = msgspec.json.decode(body, type=dict[str, Any])
+        data = _structured_data(document)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise Reject(f"the structured event is not valid JSON: {error}") from error
+    attributes = {name: value for name, value in document.items() if name not in {"data", "data_base64"} and value is not None}
+    nested = [name for name, value in attributes.items() if not isinstance(value, str | int | bool)]
+    if nested:
+        raise Reject(f"the attribute {nested[0]} is neither a string, a number nor a boolean")
+    return {name: _canonical(value) for name, value in attributes.items()}, data
+
+
+def _structured_data(document: Mapping[str, Any]) -> bytes:
+    if "data_base64" in document:
+        import base64
+
+        return base64.b64decode(document["data_base64"], validate=True)
+    return msgspec.json.encode(document["data"]) if "data" in document else b""
+
+
+def _canonical(value: str | int | bool) -> str:  # noqa: FBT001  # a CloudEvents attribute value
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _escape(text: str) -> str:
+    """Percent-encode what may not stand in a header (HTTP binding 3.1.3.2): space, quote, percent, non-printables."""
+    return "".join(
+        char if "!" <= char <= "~" and char not in '"%' else "".join(f"%{byte:02X}" for byte in char.encode())
+        for char in text
+    )
+
+
+def _unescape(text: str) -> str:
+    """Undo percent-encoding. Raises Reject for bytes that are no UTF-8: the binding says such a header MUST be refused."""
+    if text.startswith('"') and text.endswith('"') and len(text) > 1:
+        text = re.sub(r"\\(.)", r"\1", text[1:-1])
+    raw = b"".join(
+        bytes([int(part, 16)]) if position % 2 else part.encode() for position, part in enumerate(_PERCENT.split(text))
+    )
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise Reject(f"an attribute is not UTF-8: {error.reason}") from error

@@ -1,0 +1,39 @@
+-- The outbox and the inbox: what the Bus needs, whichever function runs it.
+
+-- name: mark_processed
+-- Remember (consumer, source, id); answers nothing when the event was processed before.
+INSERT INTO inbox (consumer, source, id) VALUES ($1, $2, $3)
+ON CONFLICT DO NOTHING
+RETURNING id;
+
+-- name: is_processed
+-- Whether the event's effect is committed already.
+SELECT 1 FROM inbox WHERE consumer = $1 AND source = $2 AND id = $3;
+
+-- name: add_events
+-- Write the outgoing events in one round trip, leased to the caller: it publishes them right after its commit.
+INSERT INTO outbox (id, source, type, subject, extensions, data, due_at)
+SELECT id, $2, type, subject, extensions::jsonb, data::jsonb, now() + $7::float8 * interval '1 second'
+FROM unnest($1::text[], $3::text[], $4::text[], $5::text[], $6::text[]) AS event (id, type, subject, extensions, data);
+
+-- name: claim_events
+-- Lease what is due. SKIP LOCKED lets two publishers share the work; a lease that runs out is due again.
+UPDATE outbox SET due_at = now() + $3::float8 * interval '1 second', attempts = attempts + 1
+WHERE id IN (
+    SELECT id FROM outbox WHERE source = $1 AND due_at <= now() ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
+)
+RETURNING id, type, subject, extensions, data, attempts;
+
+-- name: remove_events
+-- The Broker has accepted these.
+DELETE FROM outbox WHERE id = ANY ($1::text[]);
+
+-- name: postpone_events
+-- The Broker did not take these: due again after a back-off that doubles up to its cap, with the reason kept.
+UPDATE outbox
+SET due_at = now() + least($3::float8, power(2, least(attempts, 20)) * $2::float8) * interval '1 second', last_error = $4
+WHERE id = ANY ($1::text[]);
+
+-- name: forget_processed
+-- A duplicate can arrive while a broker still retries (minutes); a week is far beyond it.
+DELETE FROM inbox WHERE consumer = $1 AND processed_at < now() - interval '7 days';
