@@ -113,6 +113,7 @@ class BoundedBody:
         self._limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on with its body counted."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -148,6 +149,7 @@ class RequestLog:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on; health checks are not worth a line."""
         if scope["type"] != "http" or scope["path"] in _QUIET_PATHS:
             await self._app(scope, receive, send)
             return

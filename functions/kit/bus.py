@@ -44,7 +44,8 @@ class Duplicate(Exception):
 class Publisher(Protocol):
     """Sends one event to the Broker; raises PublishError when the Broker did not accept it."""
 
-    async def __call__(self, headers: Mapping[str, str], data: bytes) -> None: ...
+    async def __call__(self, headers: Mapping[str, str], data: bytes) -> None:
+        """Send one event in binary mode."""
 
 
 class PublishError(Exception):
@@ -114,7 +115,9 @@ class Bus:
         await self._db.execute(SQL.forget_processed, self._source)
         accepted = 0
         while rows := await self._db.fetch(SQL.claim_events, self._source, BATCH, LEASE_S):
-            sent = await self._publish([Outgoing(r["id"], r["type"], r["subject"], r["extensions"], _text(r["data"])) for r in rows])
+            sent = await self._publish(
+                [Outgoing(r["id"], r["type"], r["subject"], r["extensions"], _text(r["data"])) for r in rows]
+            )
             accepted += sent
             if sent < len(rows):
                 break

@@ -8,7 +8,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeAlias, TypeVar
 
 import msgspec
 
@@ -24,9 +24,13 @@ MAX_EVENT_BYTES: Final = 1_048_576
 _REQUIRED: Final = ("id", "source", "type", "specversion")
 _ATTRIBUTE_NAME: Final = re.compile(r"^[a-z0-9]{1,20}$")
 _PERCENT: Final = re.compile(r"%([0-9A-Fa-f]{2})")
-_STANDARD: Final = frozenset({"id", "source", "type", "specversion", "subject", "time", "datacontenttype", "dataschema"})
+_STANDARD: Final = frozenset(
+    {"id", "source", "type", "specversion", "subject", "time", "datacontenttype", "dataschema"}
+)
 
 E_ = TypeVar("E_", bound="Event")
+# Named, because inside CloudEvent the word `type` is an attribute.
+EventClass: TypeAlias = type[E_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +154,7 @@ class CloudEvent:
         """The W3C trace context that the event carries, or an empty string."""
         return self.extensions.get("traceparent", "")
 
-    def decode(self, kind: type[E_]) -> E_:
+    def decode(self, kind: EventClass[E_]) -> E_:
         """The data as `kind`. Raises Reject when it does not fit: sending it again cannot help."""
         return decode(self.data, kind)
 
@@ -165,8 +169,17 @@ def decode(data: bytes, kind: type[E_]) -> E_:
 
 def headers(event_id: str, source: str, kind: str, subject: str, extensions: Mapping[str, str]) -> dict[str, str]:
     """The HTTP headers of an event in binary mode (CloudEvents HTTP binding 1.0, section 3.1)."""
-    attributes = {"specversion": "1.0", "id": event_id, "source": source, "type": kind, "subject": subject, **extensions}
-    return {"content-type": "application/json"} | {f"ce-{name}": _escape(str(text)) for name, text in attributes.items()}
+    attributes = {
+        "specversion": "1.0",
+        "id": event_id,
+        "source": source,
+        "type": kind,
+        "subject": subject,
+        **extensions,
+    }
+    return {"content-type": "application/json"} | {
+        f"ce-{name}": _escape(str(text)) for name, text in attributes.items()
+    }
 
 
 def parse(http_headers: Mapping[str, str], body: bytes) -> CloudEvent:
@@ -208,7 +221,9 @@ def _structured(body: bytes) -> tuple[dict[str, str], bytes]:
         data = _structured_data(document)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise Reject(f"the structured event is not valid JSON: {error}") from error
-    attributes = {name: value for name, value in document.items() if name not in {"data", "data_base64"} and value is not None}
+    attributes = {
+        name: value for name, value in document.items() if name not in {"data", "data_base64"} and value is not None
+    }
     nested = [name for name, value in attributes.items() if not isinstance(value, str | int | bool)]
     if nested:
         raise Reject(f"the attribute {nested[0]} is neither a string, a number nor a boolean")

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 
 class Problem(Exception):
-    """Internal error"""  # noqa: D400, D415  # a title is not a sentence
+    """Internal error"""
 
     status: ClassVar[int] = 500
 
@@ -42,13 +42,13 @@ class Problem(Exception):
 
 
 class BadRequest(Problem):
-    """The request cannot be understood"""  # noqa: D400, D415
+    """The request cannot be understood"""
 
     status = 400
 
 
 class Unauthorized(Problem):
-    """Authentication is required"""  # noqa: D400, D415
+    """Authentication is required"""
 
     status = 401
 
@@ -57,55 +57,55 @@ class Unauthorized(Problem):
 
 
 class Forbidden(Problem):
-    """The caller may not do this"""  # noqa: D400, D415
+    """The caller may not do this"""
 
     status = 403
 
 
 class NotFound(Problem):
-    """Nothing is here"""  # noqa: D400, D415
+    """Nothing is here"""
 
     status = 404
 
 
 class MethodNotAllowed(Problem):
-    """The route does not take this method"""  # noqa: D400, D415
+    """The route does not take this method"""
 
     status = 405
 
 
 class Conflict(Problem):
-    """The state of the record does not allow this"""  # noqa: D400, D415
+    """The state of the record does not allow this"""
 
     status = 409
 
 
 class TooLarge(Problem):
-    """The request is too large"""  # noqa: D400, D415
+    """The request is too large"""
 
     status = 413
 
 
 class Unprocessable(Problem):
-    """The request is understood and cannot be done"""  # noqa: D400, D415
+    """The request is understood and cannot be done"""
 
     status = 422
 
 
 class TooManyRequests(Problem):
-    """Too many requests"""  # noqa: D400, D415
+    """Too many requests"""
 
     status = 429
 
 
 class Unavailable(Problem):
-    """A dependency does not answer"""  # noqa: D400, D415
+    """A dependency does not answer"""
 
     status = 503
 
 
 class Retry(Unavailable):
-    """This may work later"""  # noqa: D400, D415
+    """This may work later"""
 
     def __init__(self, after_s: float, detail: str = "", **members: Any) -> None:
         """after_s: seconds until the next try, sent as Retry-After (whole seconds, at least 1)."""
@@ -113,4 +113,4 @@ class Retry(Unavailable):
 
 
 class Reject(BadRequest):
-    """This can never work"""  # noqa: D400, D415
+    """This can never work"""
