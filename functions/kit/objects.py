@@ -58,7 +58,7 @@ class Objects(Protocol):
     async def head(self, key: str) -> ObjectInfo | None:
         """Size and ETag, or None when absent."""
 
-    async def list(self, prefix: str) -> list[ObjectInfo]:
+    async def keys(self, prefix: str) -> list[ObjectInfo]:
         """All objects under a prefix."""
 
     async def delete(self, keys: Sequence[str]) -> None:
@@ -118,7 +118,7 @@ class S3Objects:
 
         return await self._absent_is_none(read)
 
-    async def list(self, prefix: str) -> list[ObjectInfo]:
+    async def keys(self, prefix: str) -> list[ObjectInfo]:
         """See Objects."""
 
         def read(client: Any) -> list[ObjectInfo]:
