@@ -85,15 +85,18 @@ class RemoteKeys:
     async def _refresh(self, now: float) -> None:
         self._asked_at = now
         try:
-            status, body = await self._fetch(self._url, {"accept": "application/json"})
-            if status != _OK:
-                raise Retry(2, f"auth answered {status} for its public keys; try again")
-            self._keys = public_keys(body)
+            self._keys = await self._ask()
             self._fetched_at = now
         except Retry as problem:
             if not self._keys:
                 raise
             _LOG.warning("the public keys could not be refreshed; those at hand stay valid: %s", problem.detail)
+
+    async def _ask(self) -> dict[str, Any]:
+        status, body = await self._fetch(self._url, {"accept": "application/json"})
+        if status != _OK:
+            raise Retry(2, f"auth answered {status} for its public keys; try again")
+        return public_keys(body)
 
 
 def public_keys(jwks: bytes) -> dict[str, Any]:
