@@ -28,6 +28,7 @@ Check = Callable[[], Awaitable[None]]
 MAX_BODY: Final = 1_048_576
 _LOG = logging.getLogger("torpor.http")
 _QUIET_PATHS: Final = frozenset({"/healthz", "/readyz"})
+_BUG: Final = Problem("the function failed on an unexpected error; its log has the traceback")
 _HTTP_PROBLEMS: Final = {404: NotFound, 405: MethodNotAllowed}
 
 
@@ -41,7 +42,7 @@ def build(routes: Sequence[BaseRoute], *, ready: Mapping[str, Check], max_body: 
     health = [Route("/healthz", _alive), Route("/readyz", _readiness(ready))]
     app = Starlette(
         routes=[*health, *routes],
-        exception_handlers={Problem: _problem, HTTPException: _http_exception, Exception: _unexpected},
+        exception_handlers={Problem: _problem, HTTPException: _http_exception},
     )
     app.add_middleware(BoundedBody, limit=max_body)
     app.add_middleware(RequestLog)
@@ -99,12 +100,6 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     return respond(kind(f"{request.method} {request.scope['path']} is not a route of this function"))
 
 
-async def _unexpected(_: Request, error: Exception) -> Response:
-    """A bug: the caller learns nothing of its inside; Starlette re-raises it and the log has the traceback."""
-    _LOG.error("a request failed on an unexpected error", exc_info=error)
-    return respond(Problem("the function failed on an unexpected error; its log has the traceback"))
-
-
 class BoundedBody:
     """ASGI middleware: a body past `limit` bytes is answered 413, by its declared length or while it arrives."""
 
@@ -143,7 +138,10 @@ def _declared_length(scope: Scope) -> int:
 
 
 class RequestLog:
-    """ASGI middleware: gives every request an id, keeps it in the log's context and logs the outcome."""
+    """ASGI middleware: gives every request an id, keeps it in the log's context and logs the outcome.
+
+    A bug ends here: the caller gets a 500 that says nothing of its inside, the log gets the traceback.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -155,7 +153,7 @@ class RequestLog:
             return
         log.request_id.set(_request_id(scope))
         started = time.monotonic()
-        status = Problem.status
+        status = 0
 
         async def watching(message: Message) -> None:
             nonlocal status
@@ -165,6 +163,10 @@ class RequestLog:
 
         try:
             await self._app(scope, receive, watching)
+        except Exception:
+            _LOG.exception("a request failed on an unexpected error")
+            if not status:
+                await respond(_BUG)(scope, receive, watching)
         finally:
             _log_request(scope, status, time.monotonic() - started)
 
