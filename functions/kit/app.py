@@ -163,7 +163,7 @@ class RequestLog:
 
         try:
             await self._app(scope, receive, watching)
-        except Exception:
+        except Exception:  # noqa: BLE001  # the last frame before the server: a bug must still be answered and logged
             _LOG.exception("a request failed on an unexpected error")
             if not status:
                 await respond(_BUG)(scope, receive, watching)
