@@ -1,0 +1,126 @@
+"""The function `status`: its routing table and the thin endpoints behind it.
+
+People and programs GET. The Broker posts `usage.recorded` and ticks to `/events`, and to `/deadletters` what no
+subscriber could take; these two carry no token, since the front door routes GET alone to this function.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from functions.kit import app, bus, events, remote
+from functions.kit.bus import Bus, HttpPublisher
+from functions.kit.db import Database
+from functions.kit.events import CloudEvent, UsageRecorded
+from functions.kit.identity import Identity
+from functions.status import deadletters, models, servers, usage
+from functions.status.deps import Deps
+from functions.status.paging import Page
+from functions.status.settings import Settings
+
+Read = Callable[[Request, Identity], Awaitable[object]]
+
+
+def build(settings: Settings) -> Starlette:
+    """The function, from its settings; everything it depends on opens at first use."""
+    db = Database(settings.database_url)
+    publisher = HttpPublisher(settings.broker_url)
+    verifier = remote.verifier(settings.jwks_url, settings.verify_url)
+    deps = Deps(db, Bus(db, "/torpor/status", publisher), verifier)
+    return app.build(routes(deps), ready={"PostgreSQL": db.ping})
+
+
+def routes(deps: Deps) -> Sequence[BaseRoute]:
+    """The API of `status`: paths, and what a caller has to be allowed to do."""
+    reads, inputs = Reads(deps), Inputs(deps)
+    return [
+        Route("/models", _get(deps, "read", reads.models)),
+        Route("/models/available", _get(deps, "read", reads.available_models)),
+        Route("/models/{name:path}", _get(deps, "read", reads.model)),
+        Route("/status", _get(deps, "read", reads.servers)),
+        Route("/status/{name}", _get(deps, "read", reads.server)),
+        Route("/usage", _get(deps, "read", reads.usage)),
+        Route("/deadletters", _get(deps, "operate", reads.dead_letters)),
+        Route("/deadletters", inputs.dead_letter, methods=["POST"]),
+        Route("/events", bus.endpoint({UsageRecorded.TYPE: inputs.usage, events.TICK: inputs.tick}), methods=["POST"]),
+    ]
+
+
+class Reads:
+    """What people and programs ask."""
+
+    def __init__(self, deps: Deps) -> None:
+        self._db = deps.db
+
+    async def models(self, request: Request, _: Identity) -> object:
+        """GET /models: those that are downloading, available or failed."""
+        return _named("models", await models.list_models(self._db, request.query_params, models.LISTED, _now()))
+
+    async def available_models(self, request: Request, _: Identity) -> object:
+        """GET /models/available: those that can be served."""
+        return _named("models", await models.list_models(self._db, request.query_params, models.AVAILABLE, _now()))
+
+    async def model(self, request: Request, _: Identity) -> object:
+        """GET /models/{uuid or name}: one, with its files."""
+        return await models.find_model(self._db, request.path_params["name"], _now())
+
+    async def servers(self, request: Request, _: Identity) -> object:
+        """GET /status: the servers."""
+        return _named("servers", await servers.list_servers(self._db, request.query_params))
+
+    async def server(self, request: Request, _: Identity) -> object:
+        """GET /status/{uuid or name}: one server."""
+        return await servers.find_server(self._db, request.path_params["name"])
+
+    async def usage(self, request: Request, who: Identity) -> object:
+        """GET /usage: tokens by day, model, caller and key."""
+        return _named("usage", await usage.sum_usage(self._db, who, request.query_params))
+
+    async def dead_letters(self, request: Request, _: Identity) -> object:
+        """GET /deadletters: what could not be delivered."""
+        return _named("dead_letters", await deadletters.list_dead_letters(self._db, request.query_params))
+
+
+class Inputs:
+    """What the Broker brings."""
+
+    def __init__(self, deps: Deps) -> None:
+        self._deps = deps
+
+    async def dead_letter(self, request: Request) -> Response:
+        """POST /deadletters: 204 with an empty body, as for every event."""
+        await deadletters.store(self._deps.db, events.parse(request.headers, await request.body()))
+        return Response(status_code=204)
+
+    async def usage(self, event: CloudEvent) -> None:
+        """`usage.recorded`: a batch from an engine."""
+        async with self._deps.bus.transaction(cause=event) as unit:
+            await usage.store(unit, event)
+
+    async def tick(self, _: CloudEvent) -> None:
+        """The tick: send what the outbox still holds."""
+        await self._deps.bus.resend()
+
+
+def _get(deps: Deps, action: str, read: Read) -> Callable[[Request], Awaitable[Response]]:
+    """A GET endpoint for callers who may do `action`. Raises Unauthorized, Forbidden."""
+
+    async def endpoint(request: Request) -> Response:
+        who = await deps.verifier.identify(request.headers.get("authorization"))
+        who.require(action)
+        return app.json(await read(request, who))
+
+    return endpoint
+
+
+def _named(name: str, page: Page[Any]) -> Mapping[str, object]:
+    return {name: page.items, "next_cursor": page.next_cursor}
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,40 @@
+"""What the routes of `status` depend on; `app.build` makes it from settings, tests make their own."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from functions.kit.bus import Bus
+from functions.kit.identity import Identity
+
+
+class Rows(Protocol):
+    """What reads need of the database. Raises Retry (503) when it does not answer."""
+
+    async def fetch(self, sql: str, *args: object) -> list[Any]:
+        """All rows."""
+        ...
+
+    async def fetchrow(self, sql: str, *args: object) -> Any:
+        """The first row, or None."""
+        ...
+
+    async def execute(self, sql: str, *args: object) -> str:
+        """Run one statement."""
+        ...
+
+
+class Verifies(Protocol):
+    """Turns an Authorization header into an identity; raises Unauthorized."""
+
+    async def identify(self, authorization: str | None) -> Identity:
+        """Who calls."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """Database, Broker and the verifier of tokens."""
+
+    db: Rows
+    bus: Bus
+    verifier: Verifies

@@ -1,0 +1,114 @@
+-- What `status` reads, and the three things that it stores: usage, dead letters, inbox marks (those in the kit).
+-- Lists ask for one row more than a page has; a NULL cursor starts at the newest.
+
+-- name: list_models
+-- A page of models in the states asked for, newest first, with the sums over their files.
+SELECT m.uuid, m.model_name, m.source, m.revision, m.status, m.error, m.error_code, m.file_size_bytes,
+       m.created_at, m.downloaded_at, m.updated_at, f.bytes_done, f.bytes_total, f.files, f.sized
+FROM model_records m
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(bytes_done), 0)::bigint AS bytes_done, sum(size_bytes)::bigint AS bytes_total,
+           count(*) AS files, count(size_bytes) AS sized
+    FROM model_files WHERE model_uuid = m.uuid
+) f
+WHERE m.status = ANY ($1::text[])
+  AND ($2::timestamptz IS NULL OR (m.created_at, m.uuid) < ($2::timestamptz, $3::text))
+ORDER BY m.created_at DESC, m.uuid DESC
+LIMIT $4;
+
+-- name: find_model
+-- One model by uuid, else by name or hub name; a deleted one only by uuid, the newest where a name was used twice.
+SELECT m.uuid, m.model_name, m.source, m.revision, m.status, m.error, m.error_code, m.file_size_bytes,
+       m.created_at, m.downloaded_at, m.updated_at, f.bytes_done, f.bytes_total, f.files, f.sized
+FROM model_records m
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(bytes_done), 0)::bigint AS bytes_done, sum(size_bytes)::bigint AS bytes_total,
+           count(*) AS files, count(size_bytes) AS sized
+    FROM model_files WHERE model_uuid = m.uuid
+) f
+WHERE m.uuid = $1 OR ((m.model_name = $1 OR m.hf_name = $1) AND m.status <> 'deleted')
+ORDER BY (m.uuid = $1) DESC, m.created_at DESC
+LIMIT 1;
+
+-- name: list_files
+-- The files of one model, by path.
+SELECT model_uuid, path, size_bytes, sha256, status, bytes_done, rate_bps, error, updated_at
+FROM model_files WHERE model_uuid = $1 ORDER BY path;
+
+-- name: list_moving_files
+-- The files of these models that are being transferred: what a page's rates are made of.
+SELECT model_uuid, path, size_bytes, sha256, status, bytes_done, rate_bps, error, updated_at
+FROM model_files WHERE model_uuid = ANY ($1::text[]) AND status = 'transferring';
+
+-- name: servers_of_models
+-- The newest live server of each of these models.
+SELECT DISTINCT ON (model_uuid)
+       uuid, model_uuid, model_name, service_name, namespace, status, revision, endpoint, gateway_url, error,
+       runtime_params, memory_usage_mb, memory_max_mb, cpu_usage_percent, pod_name, request, contract, observed,
+       created_at, started_at, updated_at
+FROM server_records
+WHERE model_uuid = ANY ($1::text[]) AND status <> 'deleted'
+ORDER BY model_uuid, created_at DESC;
+
+-- name: list_servers
+-- A page of live servers, newest first.
+SELECT uuid, model_uuid, model_name, service_name, namespace, status, revision, endpoint, gateway_url, error,
+       runtime_params, memory_usage_mb, memory_max_mb, cpu_usage_percent, pod_name, request, contract, observed,
+       created_at, started_at, updated_at
+FROM server_records
+WHERE status <> 'deleted'
+  AND ($1::timestamptz IS NULL OR (created_at, uuid) < ($1::timestamptz, $2::text))
+ORDER BY created_at DESC, uuid DESC
+LIMIT $3;
+
+-- name: find_server
+-- One server by uuid, else a live one by its name.
+SELECT uuid, model_uuid, model_name, service_name, namespace, status, revision, endpoint, gateway_url, error,
+       runtime_params, memory_usage_mb, memory_max_mb, cpu_usage_percent, pod_name, request, contract, observed,
+       created_at, started_at, updated_at
+FROM server_records
+WHERE uuid = $1 OR (service_name = $1 AND status <> 'deleted')
+ORDER BY (uuid = $1) DESC, created_at DESC
+LIMIT 1;
+
+-- name: sum_usage
+-- A page of usage by UTC day, model, subject and key, newest day first; $1 limits it to one subject, NULL sees all.
+SELECT day, model_name, subject, key, count(*) AS requests, sum(prompt_tokens)::bigint AS prompt_tokens,
+       sum(completion_tokens)::bigint AS completion_tokens, count(*) FILTER (WHERE status >= 400) AS errors
+FROM (
+    SELECT (started_at AT TIME ZONE 'UTC')::date AS day, model_name, subject, coalesce(key_id, '') AS key,
+           prompt_tokens, completion_tokens, status
+    FROM usage
+    WHERE ($1::text IS NULL OR subject = $1)
+      AND ($2::timestamptz IS NULL OR started_at >= $2)
+      AND ($3::timestamptz IS NULL OR started_at < $3)
+      AND ($4::text IS NULL OR model_name = $4)
+) record
+WHERE $5::date IS NULL OR (day, model_name, subject, key) < ($5::date, $6::text, $7::text, $8::text)
+GROUP BY day, model_name, subject, key
+ORDER BY day DESC, model_name DESC, subject DESC, key DESC
+LIMIT $9;
+
+-- name: add_usage
+-- Store a batch; the event's (source, id) and the place in the batch make each row countable once.
+INSERT INTO usage (event_source, event_id, position, request_id, server_name, model_name, subject, key_id,
+                   prompt_tokens, completion_tokens, started_at, duration_ms, status, streamed)
+SELECT $1, $2, record.*
+FROM unnest($3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bigint[], $10::bigint[],
+            $11::timestamptz[], $12::int[], $13::int[], $14::boolean[]) AS record
+ON CONFLICT (event_source, event_id, position) DO NOTHING;
+
+-- name: add_dead_letter
+-- Keep an event that nobody could handle, once per destination that failed; a later failure brings the newer reason.
+INSERT INTO dead_letters (source, event_id, type, subject, extensions, data, error_dest, error_code, error_data)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+ON CONFLICT (source, event_id, error_dest) DO UPDATE
+SET error_code = excluded.error_code, error_data = excluded.error_data, received_at = now();
+
+-- name: list_dead_letters
+-- A page of dead letters, newest first.
+SELECT id, source, event_id, type, subject, extensions, data, error_dest, error_code, error_data, received_at
+FROM dead_letters
+WHERE $1::bigint IS NULL OR id < $1
+ORDER BY id DESC
+LIMIT $2;

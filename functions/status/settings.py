@@ -1,0 +1,29 @@
+"""The settings of `status`; read once by `main.py`."""
+
+from dataclasses import dataclass
+
+from functions.kit.settings import Secret, setting
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where PostgreSQL, the Broker and the keys of auth are."""
+
+    database_url: Secret = setting(
+        env="TORPOR_DATABASE_URL", why="the PostgreSQL that holds all state; there is no sensible default"
+    )
+    broker_url: str = setting(
+        "http://broker-ingress.knative-eventing.svc.cluster.local/torpor/default",
+        env="TORPOR_BROKER_URL",
+        why="where a tick re-sends outgoing events; the default is the Broker of eventing/broker.yaml",
+    )
+    jwks_url: str = setting(
+        "http://auth.torpor.svc.cluster.local/auth/jwks.json",
+        env="TORPOR_JWKS_URL",
+        why="the public keys that tokens are verified with; the default is the function auth inside the cluster",
+    )
+    verify_url: str = setting(
+        "http://auth.torpor.svc.cluster.local/auth/verify",
+        env="TORPOR_VERIFY_URL",
+        why="where an API key is asked about; its verdict is cached for 30 s",
+    )

@@ -1,0 +1,135 @@
+"""Usage: batches from engines stored once, and their sums for people. Called by the routes."""
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from functions.kit.bus import Unit
+from functions.kit.db import queries
+from functions.kit.events import CloudEvent, UsageRecord, UsageRecorded
+from functions.kit.identity import Identity
+from functions.kit.problem import BadRequest, Reject
+from functions.status import paging
+from functions.status.deps import Rows
+from functions.status.paging import Page
+
+SQL = queries(str(Path(__file__)))
+
+# A column of type INT or BIGINT; a larger number is a broken sender and would fail in PostgreSQL for ever.
+_MAX_INT = 2**31 - 1
+_MAX_BIGINT = 2**63 - 1
+
+
+class UsageView(msgspec.Struct, frozen=True):
+    """Requests and tokens of one model, one caller and one key on one UTC day; `key_id` is null for a login."""
+
+    day: date
+    model: str
+    subject: str
+    key_id: str | None
+    requests: int
+    errors: int
+    prompt_tokens: int
+    completion_tokens: int
+
+
+def usage_view(row: Mapping[str, Any]) -> UsageView:
+    """One row of sum_usage."""
+    return UsageView(
+        row["day"],
+        row["model_name"],
+        row["subject"],
+        row["key"] or None,
+        row["requests"],
+        row["errors"],
+        row["prompt_tokens"],
+        row["completion_tokens"],
+    )
+
+
+def visible_subject(who: Identity, query: Mapping[str, str]) -> str | None:
+    """Whose usage is shown: a user's own; for operators and admins the `subject` asked for, None for everybody's."""
+    if who.role == "user":
+        return who.subject
+    return query.get("subject") or None
+
+
+async def sum_usage(db: Rows, who: Identity, query: Mapping[str, str]) -> Page[UsageView]:
+    """A page of sums by day, model, subject and key, filtered by `from`, `to` (RFC 3339) and `model`."""
+    size = paging.limit(query)
+    key = paging.decode(query, tuple[date, str, str, str]) or (None, None, None, None)
+    rows = await db.fetch(
+        SQL.sum_usage,
+        visible_subject(who, query),
+        _instant(query, "from"),
+        _instant(query, "to"),
+        query.get("model") or None,
+        *key,
+        size + 1,
+    )
+    page = paging.cut(rows, size, lambda row: (row["day"], row["model_name"], row["subject"], row["key"]))
+    return Page([usage_view(row) for row in page.items], page.next_cursor)
+
+
+def _instant(query: Mapping[str, str], name: str) -> datetime | None:
+    if name not in query:
+        return None
+    try:
+        return _aware(query[name])
+    except ValueError as error:
+        raise BadRequest(f"{name} is a time as in RFC 3339, such as 2026-01-31T00:00:00Z: {error}") from error
+
+
+def _aware(text: str) -> datetime:
+    """An RFC 3339 time. Raises ValueError, also for a time without an offset: it would mean the server's clock."""
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        raise ValueError(f"{text!r} has no offset from UTC")
+    return instant
+
+
+async def store(unit: Unit, event: CloudEvent) -> None:
+    """Store the records of a `usage.recorded` event. Raises Reject for one that cannot be counted."""
+    batch = event.decode(UsageRecorded)
+    rows = [_row(batch.server, position, record) for position, record in enumerate(batch.records)]
+    if rows:
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        await unit.connection.execute(SQL.add_usage, event.source, event.id, *columns)
+
+
+def _row(server: str, position: int, record: UsageRecord) -> tuple[object, ...]:
+    """A record in the column order of add_usage."""
+    _require_range(record)
+    try:
+        started_at = _aware(record.started_at)
+    except ValueError as error:
+        raise Reject(f"started_at is not a time as in RFC 3339: {error}") from error
+    return (
+        position,
+        record.request_id,
+        server,
+        record.model_name,
+        record.subject,
+        record.key_id,
+        record.prompt_tokens,
+        record.completion_tokens,
+        started_at,
+        record.duration_ms,
+        record.status,
+        record.streamed,
+    )
+
+
+def _require_range(record: UsageRecord) -> None:
+    bounds = {
+        "prompt_tokens": _MAX_BIGINT,
+        "completion_tokens": _MAX_BIGINT,
+        "duration_ms": _MAX_INT,
+        "status": _MAX_INT,
+    }
+    for name, largest in bounds.items():
+        if not 0 <= getattr(record, name) <= largest:
+            raise Reject(f"{name} of request {record.request_id} is not a number from 0 to {largest}")
