@@ -1,0 +1,168 @@
+"""The bus on a real PostgreSQL: nothing lost, nothing twice."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+
+import httpx
+import pytest
+from starlette.routing import Route
+
+from functions.kit import app, bus, events
+from functions.kit.bus import Bus, Duplicate, PublishError
+from functions.kit.db import Database
+from functions.kit.events import CloudEvent, ModelDeleted, ModelRequested
+from functions.kit.problem import Conflict, Retry
+from functions.kit.settings import Secret
+
+CAUSE = CloudEvent("e1", "/torpor/test", ModelRequested.TYPE, "m1", {"actor": "ann", "traceparent": "00-1-2-01"}, b"{}")
+
+
+class Broker:
+    """Remembers what it accepted; refuses while it is down."""
+
+    def __init__(self) -> None:
+        self.accepted: list[CloudEvent] = []
+        self.up = True
+
+    async def __call__(self, headers: Mapping[str, str], data: bytes) -> None:
+        """Accept one event, or raise as a Broker that is down."""
+        if not self.up:
+            raise PublishError("down")
+        self.accepted.append(events.parse(headers, data))
+
+
+@pytest.fixture
+def broker() -> Broker:
+    """A Broker that listens."""
+    return Broker()
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """The test's own database."""
+    opened = Database(Secret(database_url))
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def the_bus(database: Database, broker: Broker) -> Bus:
+    """A bus of one function."""
+    return Bus(database, "/torpor/test", broker)
+
+
+async def _left(database: Database) -> int:
+    return int(await database.fetchval("SELECT count(*) FROM outbox"))
+
+
+async def _due_now(database: Database) -> None:
+    await database.execute("UPDATE outbox SET due_at = now()")
+
+
+async def test_events_leave_after_the_commit(the_bus: Bus, broker: Broker, database: Database) -> None:
+    """The Broker has the event and the outbox has it no more."""
+    async with the_bus.transaction(actor="ann") as unit:
+        unit.emit(ModelRequested("m1"))
+        assert [] == broker.accepted
+    assert [("m1", "ann", b'{"model_uuid":"m1"}')] == [(e.subject, e.actor, e.data) for e in broker.accepted]
+    assert await _left(database) == 0
+
+
+async def test_a_rollback_sends_nothing(the_bus: Bus, broker: Broker, database: Database) -> None:
+    """State and events live or die together."""
+
+    async def change_and_fail() -> None:
+        async with the_bus.transaction() as unit:
+            unit.emit(ModelRequested("m1"))
+            raise Conflict
+
+    with pytest.raises(Conflict):
+        await change_and_fail()
+    assert ([], 0) == (broker.accepted, await _left(database))
+
+
+async def test_a_broker_that_is_down_delays_and_loses_nothing(the_bus: Bus, broker: Broker, database: Database) -> None:
+    """The row stays with its reason; a later tick sends it under the same id."""
+    broker.up = False
+    async with the_bus.transaction() as unit:
+        unit.emit(ModelRequested("m1"))
+    kept = await database.fetchrow("SELECT id, last_error FROM outbox")
+    broker.up = True
+    await _due_now(database)
+    assert await the_bus.resend() == 1
+    assert ("down", [kept["id"]], 0) == (kept["last_error"], [e.id for e in broker.accepted], await _left(database))
+
+
+async def test_a_row_in_flight_is_not_sent_by_another(the_bus: Bus, broker: Broker, database: Database) -> None:
+    """The writer holds a lease: a tick at the same moment leaves its rows alone."""
+    broker.up = False
+    async with the_bus.transaction() as unit:
+        unit.emit(ModelRequested("m1"))
+    await database.execute("UPDATE outbox SET due_at = now() + interval '10 seconds'")
+    broker.up = True
+    assert await the_bus.resend() == 0
+
+
+async def test_two_ticks_at_once_send_each_row_once(broker: Broker, database: Database, the_bus: Bus) -> None:
+    """Claims are row locks: two publishers share the rows."""
+    broker.up = False
+    async with the_bus.transaction() as unit:
+        for number in range(300):
+            unit.emit(ModelRequested(f"m{number}"))
+    broker.up = True
+    await _due_now(database)
+    await asyncio.gather(the_bus.resend(), Bus(database, "/torpor/test", broker).resend())
+    assert sorted(e.subject for e in broker.accepted) == sorted(f"m{number}" for number in range(300))
+
+
+async def test_a_duplicate_does_nothing(the_bus: Bus, broker: Broker) -> None:
+    """The second delivery of one (source, id) finds the mark of the first."""
+    async with the_bus.transaction(CAUSE) as unit:
+        unit.emit(ModelDeleted("m1"))
+    with pytest.raises(Duplicate):
+        async with the_bus.transaction(CAUSE) as unit:
+            unit.emit(ModelDeleted("m1"))
+    assert ["m1"] == [event.subject for event in broker.accepted]
+
+
+async def test_a_failed_handler_may_try_again(the_bus: Bus, broker: Broker) -> None:
+    """The mark belongs to the transaction: what rolled back was not processed."""
+    with pytest.raises(Retry):
+        async with the_bus.transaction(CAUSE):
+            raise Retry(1)
+    async with the_bus.transaction(CAUSE) as unit:
+        unit.emit(ModelDeleted("m1"))
+    assert 1 == len(broker.accepted)
+
+
+async def test_the_actor_and_the_trace_travel(the_bus: Bus, broker: Broker) -> None:
+    """What an event causes carries who asked and the trace."""
+    async with the_bus.transaction(CAUSE) as unit:
+        unit.emit(ModelDeleted("m1"))
+    assert [("ann", "00-1-2-01")] == [(event.actor, event.traceparent) for event in broker.accepted]
+
+
+async def test_the_endpoint_acknowledges_with_an_empty_body(the_bus: Bus) -> None:
+    """204 for the first and for the duplicate, 400 for a type that nobody handles."""
+
+    async def handle(event: CloudEvent) -> None:
+        async with the_bus.transaction(event):
+            pass
+
+    routes = [Route("/events", bus.endpoint({"known": handle}), methods=["POST"])]
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app.build(routes, ready={})), base_url="http://function"
+    ) as client:
+        known = events.headers("1", "/s", "known", "", {})
+        answers = [
+            await client.post("/events", headers=headers, content=b"{}")
+            for headers in (known, known, events.headers("2", "/s", "other", "", {}))
+        ]
+    assert [(204, b""), (204, b"")] == [(answer.status_code, answer.content) for answer in answers[:2]]
+    assert 400 == answers[2].status_code
+
+
+async def test_a_database_that_is_gone_is_bad_luck() -> None:
+    """Nobody listens there: 503 with Retry-After, not a crash."""
+    with pytest.raises(Retry, match="PostgreSQL does not answer"):
+        await Database(Secret("postgresql://nobody@127.0.0.1:9/none")).ping()
