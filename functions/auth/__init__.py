@@ -1,0 +1,1 @@
+"""Tokens, API keys, users, the public key set and the verify endpoint for an ingress."""
