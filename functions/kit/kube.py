@@ -81,6 +81,12 @@ class Kube:
             raise
         return True
 
+    async def close(self) -> None:
+        """Close the session, if it was ever opened; for a process that ends while its event loop does."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
     async def _request(
         self,
         method: str,
