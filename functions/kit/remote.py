@@ -8,7 +8,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -35,6 +35,13 @@ class _Verdict(msgspec.Struct):
     models: tuple[str, ...]
     actions: tuple[str, ...]
     key_id: str | None = None
+
+
+class Get(Protocol):
+    """GETs an address of auth: status and body."""
+
+    async def __call__(self, url: str, headers: dict[str, str]) -> tuple[int, bytes]:
+        """Raises Retry when nobody answers."""
 
 
 class Fetch:
@@ -64,7 +71,7 @@ class Fetch:
 class RemoteKeys:
     """KeySource over a JWKS address."""
 
-    def __init__(self, url: str, fetch: Fetch, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, url: str, fetch: Get, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._url = url
         self._fetch = fetch
         self._clock = clock
@@ -119,7 +126,7 @@ def _is_public_signing_key(entry: dict[str, Any]) -> bool:
 class RemoteApiKeys:
     """ApiKeySource over auth's verify address."""
 
-    def __init__(self, url: str, fetch: Fetch, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, url: str, fetch: Get, *, clock: Callable[[], float] = time.time) -> None:
         self._url = url
         self._fetch = fetch
         self._clock = clock
