@@ -131,9 +131,10 @@ class Verifier:
                 leeway=LEEWAY_S,
                 options={"require": list(_REQUIRED_CLAIMS)},
             )
+            # Inside the try: a role that is a list, or models that are a number, are a TypeError.
+            return _identity(claims, self._clock(), refusal)
         except (jwt.PyJWTError, ValueError, OverflowError, TypeError, RecursionError) as error:
             raise refusal from error
-        return _identity(claims, self._clock(), refusal)
 
     async def _key_for(self, header: Mapping[str, Any]) -> Any | None:
         kid, kind = header.get("kid"), header.get("typ")
