@@ -1,0 +1,98 @@
+"""What Knative's admission webhooks do to an object before it is stored: fill in defaults, then refuse what is wrong.
+
+Called by the API of the laptop runtime on every write, and by the manifest tests. Pure: values in, a new value or
+`Denied` out. The rules are the tables in `admission_{serving,pod,container,probe,scale,eventing}`. What the API server
+checks before any webhook, a field's existence and type, is `supported.check`.
+"""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from kn_model.local import admission_defaults as defaults
+from kn_model.local import admission_eventing as eventing
+from kn_model.local import admission_serving as serving
+from kn_model.local import kinds
+from kn_model.local.admission_config import ClusterConfig
+from kn_model.local.api_errors import BadRequest
+from kn_model.local.kinds import Kind, Object, UnknownKind, kind_of
+from kn_model.local.supported import misshapen
+
+ADMINISTRATOR: Final = "kubernetes-admin"
+"""Who writes when nobody says: the name that a kubeconfig's administrator has."""
+
+Default: TypeAlias = Callable[[Object, ClusterConfig], None]
+
+
+class Denied(BadRequest):
+    """A webhook refused the object; the message names the fields and is Knative's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """What happens to objects of one kind: defaults, then rules."""
+
+    name: str
+    default: Default
+    rules: Sequence[serving.ObjectRule]
+
+
+_SERVING: Final = "validation.webhook.serving.knative.dev"
+_EVENTING: Final = "validation.webhook.eventing.knative.dev"
+
+WEBHOOKS: Final[Mapping[Kind, Webhook]] = {
+    kinds.SERVICE: Webhook(_SERVING, defaults.default_service, serving.SERVICE_RULES),
+    kinds.CONFIGURATION: Webhook(_SERVING, defaults.default_configuration, serving.CONFIGURATION_RULES),
+    kinds.REVISION: Webhook(_SERVING, defaults.default_revision, serving.REVISION_RULES),
+    kinds.ROUTE: Webhook(_SERVING, defaults.default_route, serving.ROUTE_RULES),
+    kinds.BROKER: Webhook(_EVENTING, defaults.default_broker, eventing.BROKER_RULES),
+    kinds.TRIGGER: Webhook(_EVENTING, defaults.default_trigger, eventing.TRIGGER_RULES),
+    kinds.PING_SOURCE: Webhook(_EVENTING, defaults.default_ping_source, eventing.PING_SOURCE_RULES),
+    kinds.API_SERVER_SOURCE: Webhook(_EVENTING, defaults.default_api_server_source, eventing.API_SERVER_SOURCE_RULES),
+}
+
+
+def admit(
+    obj: Mapping[str, Any],
+    old: Mapping[str, Any] | None = None,
+    *,
+    config: ClusterConfig | None = None,
+    user: str = ADMINISTRATOR,
+) -> Object:
+    """The object as it will be stored. Raises Denied.
+
+    old: what it replaces, None when it is new. config: the cluster's; a fresh installation's when left out.
+    Objects that no webhook looks at come back as they are.
+    """
+    admitted = copy.deepcopy(dict(obj))
+    webhook = _webhook(admitted)
+    if webhook is None:
+        return admitted
+    kind = kind_of(admitted)
+    _refuse(webhook, kind, admitted, misshapen(admitted))
+    admitted.setdefault("metadata", {})
+    admitted["spec"] = admitted.get("spec") or {}
+    settings = config or ClusterConfig()
+    webhook.default(admitted, settings)
+    before = copy.deepcopy(dict(old)) if old is not None else None
+    if webhook.name == _SERVING and kind != kinds.REVISION:
+        defaults.record_user(admitted, before, user)
+    review = serving.Review(admitted, before, settings)
+    _refuse(webhook, kind, admitted, sorted({str(found) for rule in webhook.rules for found in rule(review)}))
+    return admitted
+
+
+def _webhook(obj: Mapping[str, Any]) -> Webhook | None:
+    try:
+        return WEBHOOKS.get(kind_of(obj))
+    except UnknownKind:
+        return None
+
+
+def _refuse(webhook: Webhook, kind: Kind, obj: Object, findings: Sequence[str]) -> None:
+    if findings:
+        text = "\n".join(findings)
+        message = f'admission webhook "{webhook.name}" denied the request: validation failed: {text}'
+        metadata = obj.get("metadata")
+        raise Denied(message, kind, str(metadata.get("name", "")) if isinstance(metadata, Mapping) else "")
