@@ -1,0 +1,345 @@
+"""The laptop runtime's broker over HTTP, on a real PostgreSQL: what it accepts, it delivers."""
+
+import asyncio
+import io
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+import pytest
+from aiohttp import ClientSession, web
+
+from kn_model.local import kinds, ports
+from kn_model.local.addresses import Addresses
+from kn_model.local.broker import Broker
+from kn_model.local.broker_ledger import Ledger
+from kn_model.local.storage import MemoryStorage
+from kn_model.local.store import ObjectStore
+
+WAIT_S = 30
+DELIVERY = {"retry": 3, "backoffPolicy": "exponential", "backoffDelay": "PT0.01S", "timeout": "PT10S"}
+
+Behaviour = Callable[[web.Request], Awaitable[web.Response]]
+
+
+@dataclass
+class Subscribers:
+    """A server on which every Knative Service is a function of the test: `behave["name"]`."""
+
+    behave: dict[str, Behaviour] = field(default_factory=dict)
+    calls: list[tuple[str, Mapping[str, str], bytes]] = field(default_factory=list)
+    _arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Note the call, then answer as the test says; 204 when it says nothing."""
+        name = request.match_info["service"]
+        body = await request.read()
+        async with self._arrived:
+            self.calls.append((name, dict(request.headers), body))
+            self._arrived.notify_all()
+        behaviour = self.behave.get(name)
+        return await behaviour(request) if behaviour else web.Response(status=204)
+
+    def of(self, name: str) -> list[Mapping[str, str]]:
+        """The headers of the calls of one service."""
+        return [headers for called, headers, _ in self.calls if called == name]
+
+    async def until(self, name: str, count: int) -> list[Mapping[str, str]]:
+        """Wait for that many calls of one service."""
+        async with asyncio.timeout(WAIT_S), self._arrived:
+            await self._arrived.wait_for(lambda: len(self.of(name)) >= count)
+        return self.of(name)
+
+
+@dataclass
+class Stage:
+    """A broker `default` in namespace `torpor` and its subscribers."""
+
+    store: ObjectStore
+    broker: Broker
+    subscribers: Subscribers
+    session: ClientSession
+    front: str
+    pool: Any
+
+    async def subscribe(self, name: str, type_: str, delivery: Mapping[str, Any] = DELIVERY) -> None:
+        """A trigger for one type of event to the service of the same name."""
+        spec = {
+            "broker": "default",
+            "filters": [{"exact": {"type": type_}}],
+            "subscriber": {
+                "ref": {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": name},
+                "uri": "/events",
+            },
+            "delivery": delivery,
+        }
+        await self.store.create(_object("Trigger", name, spec))
+        await self.broker.refresh()
+
+    async def publish(self, type_: str, id_: str = "1", **headers: str) -> int:
+        """Send an event in binary mode; the broker's status."""
+        event = {"ce-specversion": "1.0", "ce-id": id_, "ce-source": "/test", "ce-type": type_, **headers}
+        url = f"{self.front}/_svc/knative-eventing/broker-ingress/torpor/default"
+        async with self.session.post(url, headers=event, data=b"{}") as answer:
+            return answer.status
+
+    async def drained(self) -> None:
+        """Wait until the ledger owes nothing."""
+        async with asyncio.timeout(WAIT_S):
+            while await self.pool.fetchval("SELECT count(*) FROM broker.events"):  # noqa: ASYNC110 - SQL wakes nobody
+                await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def running(database: str, subscribers: Subscribers, port: int = 0) -> AsyncIterator[Stage]:
+    """The broker and, on the same front, its subscribers."""
+    front = f"http://127.0.0.1:{port or ports.free(1)[0]}"
+    store = ObjectStore(MemoryStorage())
+    await store.open()
+    await store.create(_object("Broker", "default", {"delivery": DELIVERY}))
+    async with ClientSession() as session, asyncpg.create_pool(database, min_size=1, max_size=4) as pool:
+        broker = Broker(store, Ledger(pool), session, Addresses(front=front, kube=front))
+
+        async def ingress(request: web.Request) -> web.Response:
+            return await broker.ingress(request, request.match_info["namespace"], request.match_info["name"])
+
+        application = web.Application()
+        application.router.add_route("*", "/_svc/knative-eventing/broker-ingress/{namespace}/{name}", ingress)
+        application.router.add_post("/_svc/torpor/{service}{path:.*}", subscribers.handle)
+        runner = web.AppRunner(application, shutdown_timeout=0)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", int(front.rpartition(":")[2])).start()
+        work = asyncio.create_task(broker.run(alone=True))
+        stage = Stage(store, broker, subscribers, session, front, pool)
+        async with asyncio.timeout(WAIT_S):
+            while "status" not in store.get(kinds.BROKER, "torpor", "default"):  # noqa: ASYNC110 - once, at the start
+                await asyncio.sleep(0.01)
+        yield stage
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+        await runner.cleanup()
+
+
+def _object(kind: str, name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = {"namespace": "torpor", "name": name}
+    return {"apiVersion": "eventing.knative.dev/v1", "kind": kind, "metadata": metadata, "spec": dict(spec)}
+
+
+@pytest.fixture
+async def stage(empty_database: str) -> AsyncIterator[Stage]:
+    """A running broker without triggers."""
+    async with running(empty_database, Subscribers()) as started:
+        yield started
+
+
+async def test_an_event_reaches_the_triggers_that_want_it(stage: Stage) -> None:
+    """Filters decide who gets it; it arrives once, at the subscriber's uri, with its attributes, and is then forgotten."""
+    await stage.subscribe("one", "a.happened")
+    await stage.subscribe("two", "b.happened")
+    status = await stage.publish("a.happened", "7")
+    (call,) = await stage.subscribers.until("one", 1)
+    await stage.drained()
+    assert (status, call["ce-id"], call["ce-source"], stage.subscribers.of("two")) == (202, "7", "/test", [])
+
+
+async def test_arrival_is_stamped_and_the_ttl_is_hidden(stage: Stage) -> None:
+    """Subscribers see when the broker took the event, and not its hop count."""
+    await stage.subscribe("one", "a.happened")
+    await stage.publish("a.happened", **{"ce-knativebrokerttl": "3"})
+    (call,) = await stage.subscribers.until("one", 1)
+    assert ("ce-knativearrivaltime" in call, "ce-knativebrokerttl" in call) == (True, False)
+
+
+async def test_a_structured_event_is_delivered_in_binary_mode(stage: Stage) -> None:
+    """Both modes go in, binary comes out."""
+    await stage.subscribe("one", "a.happened")
+    event = {"specversion": "1.0", "id": "é", "source": "/s", "type": "a.happened", "data": {"x": 1}}
+    url = f"{stage.front}/_svc/knative-eventing/broker-ingress/torpor/default"
+    headers = {"content-type": "application/cloudevents+json"}
+    async with stage.session.post(url, json=event, headers=headers) as answer:
+        status = answer.status
+    (call,) = await stage.subscribers.until("one", 1)
+    assert (status, call["ce-id"], stage.subscribers.calls[0][2]) == (202, "%C3%A9", b'{"x":1}')
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"ce-id": ""}, 400),
+        ({"ce-id": "%C0%A0"}, 400),
+        ({"ce-time": "yesterday"}, 400),
+        ({"ce-Model_id": "x"}, 400),
+        ({"ce-knativebrokerttl": "0"}, 400),
+        ({"content-type": "application/cloudevents-batch+json"}, 400),
+    ],
+)
+async def test_what_is_no_event_is_refused(stage: Stage, change: dict[str, str], status: int) -> None:
+    """A sender learns at once that its message can never be delivered."""
+    found = await stage.publish("a.happened", **change)
+    assert found == status
+
+
+async def test_unknown_broker_method_and_size(stage: Stage) -> None:
+    """404 for a broker that does not exist, 405 for anything but POST, 413 above 1 MiB."""
+    ingress = f"{stage.front}/_svc/knative-eventing/broker-ingress/torpor"
+    found = []
+    for method, name, size in (("POST", "other", 1), ("GET", "default", 0), ("POST", "default", 1_048_577)):
+        async with stage.session.request(method, f"{ingress}/{name}", data=io.BytesIO(b"x" * size)) as answer:
+            found.append(answer.status)
+    assert found == [404, 405, 413]
+
+
+async def test_a_failing_subscriber_is_tried_again(stage: Stage) -> None:
+    """503 twice, then success: three attempts, nothing left."""
+    answers = iter([503, 429, 204])
+
+    async def sometimes(_: web.Request) -> web.Response:
+        return web.Response(status=next(answers))
+
+    stage.subscribers.behave["one"] = sometimes
+    await stage.subscribe("one", "a.happened")
+    await stage.publish("a.happened")
+    await stage.drained()
+    assert len(stage.subscribers.of("one")) == 3
+
+
+async def test_what_cannot_be_delivered_goes_to_the_dead_letter_sink(stage: Stage) -> None:
+    """After all retries the sink gets the event with where, how and with what words it failed; then it is over."""
+
+    async def broken(_: web.Request) -> web.Response:
+        return web.Response(status=500, text="out of order")
+
+    stage.subscribers.behave["one"] = broken
+    sink = {
+        "ref": {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "letters"},
+        "uri": "/deadletters",
+    }
+    await stage.subscribe("one", "a.happened", {**DELIVERY, "deadLetterSink": sink})
+    await stage.publish("a.happened", "7")
+    (letter,) = await stage.subscribers.until("letters", 1)
+    await stage.drained()
+    found = (
+        len(stage.subscribers.of("one")),
+        letter["ce-id"],
+        letter["ce-knativeerrorcode"],
+        letter["ce-knativeerrordata"],
+    )
+    assert found == (4, "7", "500", "b3V0IG9mIG9yZGVy")
+    assert letter["ce-knativeerrordest"] == f"{stage.front}/_svc/torpor/one/events"
+
+
+async def test_a_refused_event_is_not_tried_again(stage: Stage) -> None:
+    """400 means never: one attempt, then the broker's dead letter sink, of which there is none here."""
+
+    async def refuses(_: web.Request) -> web.Response:
+        return web.Response(status=400)
+
+    stage.subscribers.behave["one"] = refuses
+    await stage.subscribe("one", "a.happened")
+    await stage.publish("a.happened")
+    await stage.drained()
+    assert len(stage.subscribers.of("one")) == 1
+
+
+async def test_a_reply_is_an_event_of_the_same_broker(stage: Stage) -> None:
+    """A subscriber that answers with an event sets off the triggers for it."""
+
+    async def replies(_: web.Request) -> web.Response:
+        reply = {"ce-specversion": "1.0", "ce-id": "r", "ce-source": "/one", "ce-type": "b.happened"}
+        return web.Response(headers=reply)
+
+    stage.subscribers.behave["one"] = replies
+    await stage.subscribe("one", "a.happened")
+    await stage.subscribe("two", "b.happened")
+    await stage.publish("a.happened")
+    (call,) = await stage.subscribers.until("two", 1)
+    assert call["ce-source"] == "/one"
+
+
+async def test_a_loop_of_replies_ends(stage: Stage) -> None:
+    """A reply of the type that caused it stops when its hops are used up."""
+
+    async def echoes(_: web.Request) -> web.Response:
+        return web.Response(
+            headers={"ce-specversion": "1.0", "ce-id": "r", "ce-source": "/one", "ce-type": "a.happened"}
+        )
+
+    stage.subscribers.behave["one"] = echoes
+    await stage.subscribe("one", "a.happened")
+    await stage.publish("a.happened", **{"ce-knativebrokerttl": "5"})
+    await stage.drained()
+    assert len(stage.subscribers.of("one")) == 5
+
+
+async def test_a_slow_subscriber_delays_nobody_else(stage: Stage) -> None:
+    """While one subscriber holds every call it gets, another gets all of its events."""
+    held = asyncio.Event()
+
+    async def slow(_: web.Request) -> web.Response:
+        await held.wait()
+        return web.Response(status=204)
+
+    stage.subscribers.behave["slow"] = slow
+    await stage.subscribe("slow", "a.happened")
+    await stage.subscribe("quick", "a.happened")
+    await asyncio.gather(*(stage.publish("a.happened", str(n)) for n in range(200)))
+    quick = await stage.subscribers.until("quick", 200)
+    held.set()
+    await stage.drained()
+    assert Counter(call["ce-id"] for call in quick) == Counter(str(n) for n in range(200))
+    assert len(stage.subscribers.of("slow")) == 200
+
+
+async def test_an_event_without_database_is_refused_for_now(stage: Stage) -> None:
+    """503 with Retry-After when nothing can be kept: the sender keeps it."""
+    await stage.subscribe("one", "a.happened")
+    await stage.pool.close()
+    assert await stage.publish("a.happened") == 503
+
+
+async def test_a_killed_broker_delivers_after_its_restart(empty_database: str) -> None:
+    """Kill -9 in the middle of deliveries: what was accepted is delivered, by the next process."""
+    port = ports.free(1)[0]
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, __file__, empty_database, str(port), stdout=asyncio.subprocess.PIPE
+    )
+    assert child.stdout is not None
+    async with asyncio.timeout(WAIT_S):
+        assert await child.stdout.readline() == b"holding 20\n"
+    os.kill(child.pid, signal.SIGKILL)
+    await child.wait()
+    subscribers = Subscribers()
+    async with running(empty_database, subscribers) as stage:
+        await stage.subscribe("one", "a.happened")
+        calls = await subscribers.until("one", 20)
+        await stage.drained()
+    assert Counter(call["ce-id"] for call in calls) == Counter(str(n) for n in range(20))
+
+
+async def _hold(database: str, port: int) -> None:
+    """The process that is killed: it has accepted 20 events, delivered them all, and no subscriber has answered."""
+    subscribers = Subscribers()
+
+    async def holds(_: web.Request) -> web.Response:
+        await asyncio.sleep(600)
+        return web.Response()
+
+    subscribers.behave["one"] = holds
+    async with running(database, subscribers, port) as stage:
+        await stage.subscribe("one", "a.happened")
+        statuses = await asyncio.gather(*(stage.publish("a.happened", str(n)) for n in range(20)))
+        assert statuses == [202] * 20
+        await subscribers.until("one", 20)
+        sys.stdout.write("holding 20\n")
+        sys.stdout.flush()
+        await asyncio.sleep(600)
+
+
+if __name__ == "__main__":
+    asyncio.run(_hold(sys.argv[1], int(sys.argv[2])))
