@@ -1,0 +1,17 @@
+"""The container command of a revision: `python -m functions.serve.engine`. Glue; everything is in `start`."""
+
+import os
+import sys
+
+from functions.kit import log
+from functions.kit.settings import SettingsError, load
+from functions.serve.engine import start
+from functions.serve.engine.manifest import Refused
+from functions.serve.engine.settings import EngineSettings
+
+if __name__ == "__main__":
+    log.configure()
+    try:
+        start.run(load(EngineSettings, os.environ), os.environ)
+    except (Refused, SettingsError) as refusal:
+        sys.exit(f"the engine does not start: {refusal}")

@@ -1,0 +1,38 @@
+"""The middleware with its dependencies, for whoever constructs it from a class alone.
+
+vLLM takes `--middleware functions.serve.engine.edge.Edge` and constructs it with nothing but the app. So this is, next
+to `__main__`, the one place in the engine that reads the environment.
+"""
+
+import logging
+import os
+
+from functions.kit import remote
+from functions.kit.settings import load
+from functions.serve.engine.middleware import App, Deps, Middleware
+from functions.serve.engine.phases import since_start
+from functions.serve.engine.settings import EdgeSettings
+from functions.serve.engine.usage import BrokerSender, Ledger, LogSender
+
+_LOG = logging.getLogger("torpor.engine")
+
+
+def deps(settings: EdgeSettings) -> Deps:
+    """What the middleware of a real engine works with: auth's keys over HTTP, usage to the Broker."""
+    sender = BrokerSender(settings.broker_url) if settings.broker_url else LogSender()
+    return Deps(
+        verifier=remote.verifier(settings.jwks_url, settings.verify_url),
+        ledger=Ledger(settings.server_name, sender, capacity=settings.usage_buffer),
+        names=(settings.server_name, settings.model_name),
+        max_body_bytes=settings.max_body_bytes,
+        max_choices=settings.max_choices,
+        max_inputs=settings.max_inputs,
+        ready=lambda: _LOG.info("the engine is ready", extra={"ready_s": since_start()}),
+    )
+
+
+class Edge(Middleware):
+    """The middleware, configured by the environment."""
+
+    def __init__(self, app: App) -> None:
+        super().__init__(app, deps(load(EdgeSettings, os.environ)))

@@ -1,0 +1,238 @@
+"""The edge inside the engine: who calls, what passes, what it used. A pure ASGI class around any OpenAI-shaped app.
+
+vLLM runs it in its own API process (`--middleware`), the stub around its own routes; both pass the same conformance
+tests. An inference request costs no hop and no round trip here: keys are cached and the stream's bytes pass untouched.
+"""
+
+import time
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol, TypeAlias
+
+from functions.kit.events import UsageRecord
+from functions.kit.identity import Identity
+from functions.kit.problem import Forbidden, Problem
+from functions.serve.engine import routes
+from functions.serve.engine.meter import Meter
+from functions.serve.engine.routes import Refusal
+
+Message: TypeAlias = MutableMapping[str, Any]
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# What the caller of a broken connection would have seen; nginx's number for it.
+CLIENT_CLOSED: Final = 499
+_FIRST_ERROR: Final = 400
+_STREAM: Final = b"text/event-stream"
+
+
+class Verifies(Protocol):
+    """Turns an Authorization header into an identity, or raises Unauthorized."""
+
+    async def identify(self, authorization: str | None) -> Identity:
+        """See kit.identity.Verifier."""
+
+
+class Records(Protocol):
+    """Takes usage records. Must return at once."""
+
+    def record(self, record: UsageRecord) -> None:
+        """See usage.Ledger."""
+
+    async def close(self, within_s: float) -> None:
+        """See usage.Ledger."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """What the middleware works with. names: the server's and the model's; either one in a key's models will do."""
+
+    verifier: Verifies
+    ledger: Records
+    names: tuple[str, str]
+    max_body_bytes: int
+    max_choices: int
+    max_inputs: int
+    # Time for the last usage to reach the Broker after the last stream has ended.
+    flush_s: float = 5.0
+    ready: Callable[[], None] = lambda: None
+
+
+class Middleware:
+    """ASGI around `app`."""
+
+    def __init__(self, app: App, deps: Deps) -> None:
+        self._app = app
+        self._deps = deps
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection: HTTP through the table of routes, the lifespan with a flush at its end."""
+        if scope["type"] == "lifespan":
+            return await self._lifespan(scope, receive, send)
+        if scope["type"] != "http":
+            return await send({"type": "websocket.close", "code": 1008})
+        try:
+            return await self._http(scope, receive, send)
+        except Refusal as refusal:
+            return await _answer(refusal, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route = routes.decide(scope["method"], _raw_path(scope))
+        if not route.needs_identity:
+            return await self._app(_inner(scope, uuid.uuid4().hex), receive, send)
+        caller = await self._caller(scope)
+        if not route.generates:
+            return await self._app(_inner(scope, uuid.uuid4().hex), receive, send)
+        return await self._generate(scope, receive, send, caller)
+
+    async def _caller(self, scope: Scope) -> Identity:
+        try:
+            caller = await self._deps.verifier.identify(routes.authorization(scope["headers"]))
+            caller.require("infer")
+            if not any(caller.allows_model(name) for name in self._deps.names):
+                raise Forbidden(f"this credential does not cover the model {self._deps.names[1]}")
+        except Problem as problem:
+            raise _refusal(problem) from problem
+        return caller
+
+    async def _generate(self, scope: Scope, receive: Receive, send: Send, caller: Identity) -> None:
+        body = await _body(scope, receive, self._deps.max_body_bytes)
+        choices = routes.check_body(body, self._deps.max_choices, self._deps.max_inputs)
+        call = Call(caller, self._deps.names[1], choices)
+        try:
+            await self._app(_inner(scope, call.request_id), _replay(body, receive), call.watch(send))
+        finally:
+            if call.worth_recording:
+                self._deps.ledger.record(call.record())
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def watched(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                self._deps.ready()
+            if message["type"].startswith("lifespan.shutdown"):
+                await self._deps.ledger.close(self._deps.flush_s)
+            await send(message)
+
+        await self._app(scope, receive, watched)
+
+
+class Call:
+    """One generating request from its authorisation to its usage record."""
+
+    def __init__(self, caller: Identity, model_name: str, choices: int) -> None:
+        self.request_id = uuid.uuid4().hex
+        self._caller = caller
+        self._model_name = model_name
+        self._choices = choices
+        self._streamed = False
+        self._meter = Meter(streamed=False)
+        self._started_at = datetime.now(UTC)
+        self._started = time.monotonic()
+        self._status = CLIENT_CLOSED
+        self._complete = False
+
+    def watch(self, send: Send) -> Send:
+        """A `send` that passes every message on untouched and notes what it carried."""
+
+        async def watched(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = self._begin(message)
+            elif message["type"] == "http.response.body":
+                self._meter.feed(message.get("body", b""))
+                self._complete = not message.get("more_body", False)
+            await send(message)
+
+        return watched
+
+    def _begin(self, message: Message) -> Message:
+        """Note the status and whether it is a stream (what the request asked for is only a wish); add the id."""
+        headers = [*message.get("headers", ())]
+        self._status = message["status"]
+        self._streamed = any(name == b"content-type" and value.startswith(_STREAM) for name, value in headers)
+        self._meter = Meter(streamed=self._streamed, choices=self._choices)
+        return {**message, "headers": [*headers, (b"x-request-id", self.request_id.encode())]}
+
+    @property
+    def worth_recording(self) -> bool:
+        """Errors of the request itself used nothing."""
+        return self._status < _FIRST_ERROR or self._status == CLIENT_CLOSED
+
+    def record(self) -> UsageRecord:
+        """What was used, as far as the engine had counted when the answer ended or was cut off."""
+        prompt_tokens, completion_tokens = self._meter.tokens()
+        return UsageRecord(
+            request_id=self.request_id,
+            subject=self._caller.subject,
+            key_id=self._caller.key_id,
+            model_name=self._model_name,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            started_at=self._started_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            duration_ms=round((time.monotonic() - self._started) * 1000),
+            status=self._status if self._complete else CLIENT_CLOSED,
+            streamed=self._streamed,
+        )
+
+
+def _raw_path(scope: Scope) -> bytes:
+    """The path as it came over the wire. A server that gives none gives a decoded one, which we take only as ASCII."""
+    raw: bytes | None = scope.get("raw_path")
+    return raw if raw is not None else scope["path"].encode()
+
+
+def _inner(scope: Scope, request_id: str) -> Scope:
+    """The scope that the engine sees: its path is the one that was decided on, its headers those that may pass."""
+    raw_path = _raw_path(scope)
+    headers = routes.passed(scope["headers"], request_id)
+    return {**scope, "path": raw_path.decode("ascii"), "raw_path": raw_path, "root_path": "", "headers": headers}
+
+
+async def _body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """The request's body, bounded while it arrives: a Content-Length is only a promise."""
+    too_large = Refusal(413, f"a request may have {limit} bytes", "request_too_large")
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Refusal(400, "the client left before its request was complete", "incomplete_request")
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > limit:
+            raise too_large
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives the body once and then what really comes: the client's leaving, which aborts the engine."""
+    given = False
+
+    async def replayed() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replayed
+
+
+def _refusal(problem: Problem) -> Refusal:
+    code = "invalid_api_key" if problem.status == 401 else problem.slug.replace("-", "_")  # noqa: PLR2004  # HTTP
+    return Refusal(problem.status, problem.detail or problem.title, code, problem.headers)
+
+
+async def _answer(refusal: Refusal, send: Send) -> None:
+    body = refusal.body()
+    headers = {"content-type": "application/json", "content-length": str(len(body)), **refusal.headers}
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    if refusal.status == 413:  # noqa: PLR2004  # HTTP
+        # The rest of the body is still on its way; it is not read, so the connection cannot be used again.
+        raw.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": refusal.status, "headers": raw})
+    await send({"type": "http.response.body", "body": body})

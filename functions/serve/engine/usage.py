@@ -1,0 +1,168 @@
+"""Sends what requests used to the Broker, in batches, beside the token path and never in it.
+
+The middleware calls `Ledger.record`, which only appends. A task sends batches as `usage.recorded` events and repeats
+each one with the same id until the Broker takes it, so that `(source, id)` makes a repeated one harmless.
+"""
+
+import asyncio
+import dataclasses
+import logging
+import random
+import uuid
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from functions.kit.events import UsageRecord, UsageRecorded, headers
+
+SOURCE: Final = "/torpor/engine"
+# A batch is at most 100 records of about 300 bytes: well under the 64 KiB that events keep to.
+BATCH: Final = 100
+# Usage shows this much later; in exchange a busy engine sends one event where it would send hundreds.
+LINGER_S: Final = 1.0
+BACK_OFF_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+SEND_TIMEOUT_S: Final = 10.0
+_LOG = logging.getLogger("torpor.usage")
+
+
+class Undelivered(Exception):
+    """The Broker did not take an event; it may later."""
+
+
+class Sender(Protocol):
+    """Delivers one event."""
+
+    async def send(self, event_headers: dict[str, str], body: bytes) -> None:
+        """Raises Undelivered."""
+
+    async def close(self) -> None:
+        """No more events will follow."""
+
+
+class BrokerSender:
+    """`Sender` over HTTP, with one kept-alive session. aiohttp is imported at first use; vLLM has loaded it by then."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._session: Any = None
+
+    async def send(self, event_headers: dict[str, str], body: bytes) -> None:
+        """See Sender."""
+        import aiohttp
+
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=SEND_TIMEOUT_S))
+        try:
+            async with self._session.post(self._url, data=body, headers=event_headers, allow_redirects=False) as answer:
+                status = answer.status
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise Undelivered(type(error).__name__) from error
+        if status >= _FIRST_FAILURE:
+            raise Undelivered(f"the Broker answered {status}")
+
+    async def close(self) -> None:
+        """See Sender."""
+        if self._session is not None:
+            await self._session.close()
+
+
+_FIRST_FAILURE: Final = 300
+
+
+class LogSender:
+    """`Sender` for an engine without a Broker: the events go to the log."""
+
+    async def send(self, event_headers: dict[str, str], body: bytes) -> None:
+        """See Sender."""
+        _LOG.info("usage", extra={"event_id": event_headers["ce-id"], "usage": body.decode()})
+
+    async def close(self) -> None:
+        """See Sender."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Batch:
+    """One event under way: its id stays the same however often it is sent."""
+
+    event_id: str
+    event: UsageRecorded
+
+
+class Ledger:
+    """The usage of one engine instance between the answer and the Broker."""
+
+    def __init__(
+        self,
+        server: str,
+        sender: Sender,
+        *,
+        capacity: int,
+        linger_s: float = LINGER_S,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._server = server
+        self._sender = sender
+        self._capacity = capacity
+        self._linger_s = linger_s
+        self._sleep = sleep
+        self._waiting: deque[UsageRecord] = deque()
+        self._in_flight: Batch | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def record(self, record: UsageRecord) -> None:
+        """Keep a record; returns at once. When the buffer is full the oldest goes to the log instead."""
+        if len(self._waiting) >= self._capacity:
+            _log_lost([self._waiting.popleft()])
+        self._waiting.append(record)
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._send_all())
+
+    async def close(self, within_s: float) -> None:
+        """Send what is left for at most `within_s`; what the Broker does not take by then goes to the log."""
+        self._linger_s = 0
+        task = self._task
+        if task is not None:
+            if not task.done():
+                task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        try:
+            await asyncio.wait_for(self._send_all(), within_s)
+        except TimeoutError:
+            left = [*(self._in_flight.event.records if self._in_flight else []), *self._waiting]
+            _log_lost(left)
+        await self._sender.close()
+
+    async def _send_all(self) -> None:
+        while self._waiting or self._in_flight:
+            if len(self._waiting) < BATCH and self._linger_s:
+                await self._sleep(self._linger_s)
+            if self._in_flight is None:
+                self._in_flight = self._next_batch()
+            await self._deliver(self._in_flight)
+            self._in_flight = None
+
+    def _next_batch(self) -> Batch:
+        records = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+        return Batch(uuid.uuid4().hex, UsageRecorded(self._server, records))
+
+    async def _deliver(self, batch: Batch) -> None:
+        body = msgspec.json.encode(batch.event)
+        event_headers = headers(batch.event_id, SOURCE, UsageRecorded.TYPE, self._server, {})
+        failures = 0
+        while True:
+            try:
+                return await self._sender.send(event_headers, body)
+            except Undelivered as error:
+                pause = BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)]
+                failures += 1
+                _LOG.warning("usage is not delivered yet: %s", error, extra={"records": len(batch.event.records)})
+                # Spread, so that engines which lost the same Broker do not all return in one moment.
+                await self._sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # no secret
+
+
+def _log_lost(records: list[UsageRecord]) -> None:
+    """The last place where usage can be found: the log, in full."""
+    for record in records:
+        _LOG.error("usage could not be delivered", extra={"usage": dataclasses.asdict(record)})
