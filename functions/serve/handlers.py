@@ -1,0 +1,188 @@
+"""What `serve` does when an event arrives. Each handler can be repeated at any point and converges.
+
+`server.requested` is the only one that writes to the cluster; the others write records and emit it.
+"""
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from functions.kit import events
+from functions.kit.bus import Bus, Handler, Unit
+from functions.kit.db import Database
+from functions.kit.events import CloudEvent, ModelAvailable, ServerRequested
+from functions.kit.kube import Json, KubeError
+from functions.kit.problem import Problem, Reject, Retry
+from functions.serve import cluster, desk, names, observe, planning, records, service
+from functions.serve.cluster import Foreign, Kubernetes
+from functions.serve.desk import Desk
+from functions.serve.observe import Finding, Observation
+from functions.serve.planning import Model
+from functions.serve.records import SQL, Draft, Record
+from functions.serve.requests import ServeOptions
+from functions.serve.states import Cause, State
+
+DELETED: Final = "dev.knative.apiserver.resource.delete"
+_LOG = logging.getLogger("torpor.serve")
+
+
+class Handlers:
+    """The handlers of `POST /events`, by type."""
+
+    def __init__(self, db: Database, bus: Bus, api: Kubernetes, front: Desk) -> None:
+        self._db = db
+        self._bus = bus
+        self._api = api
+        self._desk = front
+
+    def table(self, tick: Handler) -> Mapping[str, Handler]:
+        """Type -> handler."""
+        changes: dict[str, Handler] = dict.fromkeys(events.RESOURCE_CHANGES, self.object_changed)
+        return {
+            ModelAvailable.TYPE: self.model_available,
+            ServerRequested.TYPE: self.server_requested,
+            **changes,
+            DELETED: self.object_deleted,
+            events.TICK: tick,
+        }
+
+    async def model_available(self, event: CloudEvent) -> None:
+        """Serve the model if whoever asked for it wanted that; a refusal becomes a failed record."""
+        uuid = event.decode(ModelAvailable).model_uuid
+        async with self._bus.transaction(cause=event) as unit:
+            row = await unit.connection.fetchrow(SQL.find_model, uuid)
+            if row is None or row["serve"] is None:
+                return
+            await self._serve(unit, records.model_of(row), row["serve"], event.actor)
+
+    async def _serve(self, unit: Unit, model: Model, asked: Any, actor: str) -> None:
+        draft = Draft("", model, ServeOptions(), actor)
+        try:
+            options = msgspec.convert(asked, ServeOptions)
+            draft = Draft(options.name or names.from_model(model.name), model, options, actor)
+            await self._desk.accept(unit, self._desk.draft(model, options, actor))
+        except msgspec.ValidationError as error:
+            await self._desk.refuse(unit, draft, Reject(f"the request to serve it cannot be read: {error}"))
+        except Retry:
+            raise
+        except Problem as problem:
+            await self._desk.refuse(unit, draft, problem)
+
+    async def server_requested(self, event: CloudEvent) -> None:
+        """Make the cluster agree with the record: create, change or delete its Knative Service and its route."""
+        if await self._bus.seen(event):
+            return
+        row = await self._db.fetchrow(SQL.read_server, event.decode(ServerRequested).server_uuid)
+        if row is None:
+            raise Reject(f"there is no server {event.subject}")
+        record = records.record_of(row)
+        if record.state is State.DELETED:
+            await self._remove(record)
+        outcome = None if record.state is State.DELETED else await self._deploy(record)
+        async with self._bus.transaction(cause=event) as unit:
+            await self._settle(unit, record, outcome)
+
+    async def _settle(self, unit: Unit, done: Record, outcome: Json | Problem | None) -> None:
+        """Write what came of it. If the request changed meanwhile, what was just done may be stale: once more."""
+        current = records.record_of(await unit.connection.fetchrow(SQL.lock_server, done.uuid))
+        if (current.options, current.state is State.DELETED) != (done.options, done.state is State.DELETED):
+            unit.emit(ServerRequested(done.uuid))
+        elif isinstance(outcome, Problem):
+            refusal = Finding(Cause.REFUSED, outcome.detail)
+            await records.move(unit.connection, current, current.observed, refusal, _now())
+        elif outcome is not None:
+            seen = observe.with_service(current.observed, observe.read(outcome)) or current.observed
+            await _follow(unit, current, seen)
+
+    async def _deploy(self, record: Record) -> Json | Problem:
+        """Apply both objects. Answers the Service, or why it can never work. Raises Retry for bad luck."""
+        try:
+            model = desk.require_available(await desk.find_model(self._db, record.model_uuid))
+            plan = planning.plan(model, record.options, self._desk.runtimes, self._desk.settings.default_runtime)
+            made = await cluster.apply(self._api, service.knative_service(record.server, plan, self._desk.settings))
+            await cluster.apply(self._api, service.http_route(record.server, self._desk.settings))
+        except KubeError as error:
+            return Reject(f"the Kubernetes API refused it: {error.message or error.reason} ({error.status})")
+        except Foreign as error:
+            return Reject(str(error))
+        except Retry:
+            raise
+        except Problem as problem:
+            return problem
+        return made
+
+    async def _remove(self, record: Record) -> None:
+        for manifest in service.references(record.server, self._desk.settings):
+            await cluster.remove(self._api, manifest)
+
+    async def object_changed(self, event: CloudEvent) -> None:
+        """The ApiServerSource saw a Service or Revision: keep the record true."""
+        obj = _object(event)
+        uuid = observe.server_uuid(obj)
+        if uuid is None:
+            return
+        async with self._bus.transaction(cause=event) as unit:
+            await follow_object(unit, uuid, obj)
+
+    async def object_deleted(self, event: CloudEvent) -> None:
+        """Somebody deleted the Knative Service of a server that is not deleted: make it again."""
+        obj = _object(event)
+        uuid = observe.server_uuid(obj)
+        if uuid is None or obj.get("kind") != "Service":
+            return
+        async with self._bus.transaction(cause=event) as unit:
+            row = await unit.connection.fetchrow(SQL.lock_server, uuid)
+            if row is not None:
+                await restore(unit, records.record_of(row), obj["metadata"]["uid"])
+
+
+async def follow_object(unit: Unit, uuid: str, obj: Json) -> None:
+    """Bring one object's news into its record. Old news, and news of a deleted server, change nothing."""
+    row = await unit.connection.fetchrow(SQL.lock_server, uuid)
+    if row is None:
+        return
+    record, seen = records.record_of(row), observe.read(obj)
+    if record.state is State.DELETED:
+        if obj["kind"] == "Service" and not obj["metadata"].get("deletionTimestamp"):
+            unit.emit(ServerRequested(uuid))
+        return
+    news = (observe.with_service if obj["kind"] == "Service" else observe.with_revision)(record.observed, seen)
+    if news is not None and record.state is State.PENDING:
+        # What is seen is about an older request; the newer one waits to be applied.
+        await records.move(unit.connection, record, news, Finding(Cause.REQUESTED, record.error), _now())
+    elif news is not None:
+        await _follow(unit, record, news)
+
+
+async def _follow(unit: Unit, record: Record, observed: Observation) -> None:
+    await records.move(unit.connection, record, observed, observe.find(observed), _now())
+
+
+async def restore(unit: Unit, record: Record, uid: str) -> None:
+    """The Service with this uid is gone although the server is not deleted: ask for it again."""
+    current = record.observed.service
+    if record.state is State.DELETED or current is None or (uid and current.uid != uid):
+        return
+    _LOG.warning("the Knative Service %s was deleted from outside; it is made again", record.name)
+    finding = Finding(Cause.REQUESTED, "its Knative Service was deleted from outside and is being made again")
+    await records.move(unit.connection, record, Observation(times=record.observed.times), finding, _now())
+    unit.emit(ServerRequested(record.uuid))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _object(event: CloudEvent) -> Json:
+    """The object in an ApiServerSource event. Raises Reject for anything else."""
+    try:
+        obj = msgspec.json.decode(event.data, type=Json)
+        kind, _ = obj["kind"], obj["metadata"]["resourceVersion"]
+    except (msgspec.MsgspecError, KeyError, TypeError) as error:
+        raise Reject(f"the event carries no Kubernetes object: {error}") from error
+    if kind not in {"Service", "Revision"}:
+        raise Reject(f"serve follows Services and Revisions, not objects of kind {kind}")
+    return obj

@@ -1,0 +1,33 @@
+"""Names of servers: one word that is a Knative Service, a host name and a path segment at once. Pure."""
+
+import re
+from typing import Final
+
+from functions.serve.problems import BadName
+
+# 63 is DNS's limit for a label; Knative prefixes tags (`candidate-`) and appends `-00001-deployment`.
+MAX_LENGTH: Final = 40
+# The functions' own Knative Services live in the same namespace.
+RESERVED: Final = frozenset({"auth", "download", "serve", "status"})
+_DNS_1035: Final = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+_OTHER: Final = re.compile(r"[^a-z0-9-]+")
+
+
+def check(name: str) -> str:
+    """Answer `name` as it is. Raises BadName unless it is a DNS-1035 label of at most MAX_LENGTH and not reserved."""
+    if not _DNS_1035.fullmatch(name) or len(name) > MAX_LENGTH:
+        raise BadName(
+            f"{name[:80]!r} is no name for a server: lower-case letters, digits and '-', a letter first, "
+            f"no '-' last, at most {MAX_LENGTH} characters"
+        )
+    if name in RESERVED:
+        raise BadName(f"{name!r} is one of Torpor's own functions; choose another name")
+    return name
+
+
+def from_model(model_name: str) -> str:
+    """The default name of a model's server. Always passes `check`."""
+    word = _OTHER.sub("-", model_name.lower()).strip("-")
+    if not word[:1].isalpha() or word in RESERVED:
+        word = f"model-{word}"
+    return word[:MAX_LENGTH].strip("-")

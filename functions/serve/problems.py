@@ -1,0 +1,35 @@
+"""Why serve refuses. Raised by planning and by the routes, mapped to problem documents by the kit."""
+
+from functions.kit.problem import BadRequest, Conflict, NotFound, Unprocessable
+
+
+class ModelNotFound(NotFound):
+    """Model not found"""
+
+
+class ServerNotFound(NotFound):
+    """Server not found"""
+
+
+class ModelNotAvailable(Conflict):
+    """The model is not available"""
+
+
+class NameTaken(Conflict):
+    """The name is taken"""
+
+
+class DoesNotFit(Unprocessable):
+    """The model does not fit the memory asked for"""
+
+
+class UnknownRuntime(Unprocessable):
+    """The runtime is not known"""
+
+
+class BadParameter(Unprocessable):
+    """The parameter is not allowed"""
+
+
+class BadName(BadRequest):
+    """The name cannot be used"""

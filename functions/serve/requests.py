@@ -1,0 +1,87 @@
+"""What callers send: the bodies of `POST /serve`, `PATCH /serve/{name}` and `POST /contract`.
+
+`ServeOptions` is also what a model record's `serve` column holds, for serve-on-available. Unknown fields are refused.
+"""
+
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct, to_builtins
+
+# Bounds of autoscaling.knative.dev/window and /scale-to-zero-pod-retention-period (serving, annotation_validation.go).
+Window = Annotated[int, Meta(ge=6, le=3600)]
+Retention = Annotated[int, Meta(ge=0, le=3600)]
+# A gigabyte is less than the engine alone takes; the upper bound is 16 TB.
+MemoryMb = Annotated[int, Meta(ge=256, le=16_777_216)]
+# JSON scalars; which one a parameter takes is the runtime file's to say.
+ParameterValue = bool | int | float | str | None
+
+
+class Gpu(Struct, frozen=True, forbid_unknown_fields=True):
+    """The GPUs asked for: memory in MB of each, and how many of them one replica may take. name is for people."""
+
+    memory_mb: MemoryMb
+    count: Annotated[int, Meta(ge=1, le=64)] = 1
+    name: Annotated[str, Meta(max_length=63, pattern=r"^[A-Za-z0-9 ._-]*$")] = ""
+
+
+class Scale(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Replicas and when they come and go; what is left out is the runtime's choice.
+
+    target: requests at once per replica. window_s: seconds looked back on. retention_s: how long the last replica stays.
+    """
+
+    min: Annotated[int, Meta(ge=0, le=100)] | None = None
+    max: Annotated[int, Meta(ge=1, le=100)] | None = None
+    target: Annotated[int, Meta(ge=1, le=1000)] | None = None
+    window_s: Window | None = None
+    retention_s: Retention | None = None
+
+
+class ServeOptions(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How to serve a model; memory_mb is that of a replica's container, which for `vllm-cpu` holds the model."""
+
+    name: str | None = None
+    runtime: str | None = None
+    gpu: Gpu | None = None
+    scale: Scale = Scale()
+    memory_mb: MemoryMb | None = None
+    params: dict[str, ParameterValue] = {}
+
+    def as_json(self) -> dict[str, Any]:
+        """What the record keeps: without the defaults, so that equal requests are equal documents."""
+        document: dict[str, Any] = to_builtins(self)
+        return document
+
+
+class ServeRequest(ServeOptions, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """`POST /serve` and `POST /contract`. model: the name or uuid of a model record."""
+
+    model: Annotated[str, Meta(min_length=1, max_length=255)]
+
+    def options(self) -> ServeOptions:
+        """The request without the model."""
+        return ServeOptions(self.name, self.runtime, self.gpu, self.scale, self.memory_mb, self.params)
+
+
+class ServePatch(Struct, frozen=True, forbid_unknown_fields=True):
+    """`PATCH /serve/{name}`: what is left out stays; a parameter set to null goes back to its default."""
+
+    gpu: Gpu | None = None
+    scale: Scale | None = None
+    memory_mb: MemoryMb | None = None
+    params: dict[str, ParameterValue] = {}
+
+    def applied_to(self, options: ServeOptions) -> ServeOptions:
+        """The options after this patch."""
+        params: dict[str, ParameterValue] = {
+            name: value for name, value in {**options.params, **self.params}.items() if value is not None
+        }
+        scale = {**to_builtins(options.scale), **to_builtins(self.scale or Scale())}
+        return ServeOptions(
+            name=options.name,
+            runtime=options.runtime,
+            gpu=self.gpu or options.gpu,
+            scale=Scale(**scale),
+            memory_mb=self.memory_mb or options.memory_mb,
+            params=params,
+        )

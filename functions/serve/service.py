@@ -1,0 +1,224 @@
+"""The Knative Service and the HTTPRoute of a server, as Kubernetes objects. Pure.
+
+Called by the handler of `server.requested`. Every field passes the webhook of Knative Serving 1.23 without a feature
+flag (docs/supported.md lists the same fields for the laptop, which runs `command` and ignores `image`).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from functions.serve.planning import Plan
+from functions.serve.settings import Settings
+
+Manifest = dict[str, Any]
+
+MODEL_LABEL: Final = "torpor.dev/model"
+SERVER_LABEL: Final = "torpor.dev/server"
+PORT: Final = 8080
+# config-defaults: max-revision-timeout-seconds. It bounds a call, its wait for a cold start included, and the drain.
+MAX_TIMEOUT_S: Final = 600
+# Config, tokenizer and caches of the engine; weights never touch the disk.
+SCRATCH_LIMIT: Final = "2Gi"
+# PyTorch's processes exchange tensors there; the default of 64 MiB is what kills them.
+SHARED_MEMORY_LIMIT: Final = "1Gi"
+_S3_KEYS: Final = {
+    "TORPOR_S3_ENDPOINT": "endpoint",
+    "TORPOR_S3_REGION": "region",
+    "TORPOR_S3_BUCKET": "bucket",
+    "TORPOR_S3_ACCESS_KEY": "access-key",
+    "TORPOR_S3_SECRET_KEY": "secret-key",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What identifies a server: its record's uuid, its name, and its model."""
+
+    uuid: str
+    name: str
+    model_uuid: str
+    model_name: str
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """On the Service, its revisions and its route: how an event finds the record."""
+        return {
+            "app.kubernetes.io/part-of": "torpor",
+            "app.kubernetes.io/managed-by": "torpor-serve",
+            MODEL_LABEL: self.model_uuid,
+            SERVER_LABEL: self.uuid,
+        }
+
+
+def host(name: str, namespace: str) -> str:
+    """The host name of a cluster-local Knative Service."""
+    return f"{name}.{namespace}.svc.cluster.local"
+
+
+def gateway_url(name: str, settings: Settings) -> str:
+    """The base URL that an OpenAI client is given."""
+    return f"{settings.public_url.rstrip('/')}/m/{name}/v1"
+
+
+def knative_service(server: Server, plan: Plan, settings: Settings) -> Manifest:
+    """The `serving.knative.dev/v1` Service that runs `plan`."""
+    return {
+        **_service_reference(server, settings),
+        "spec": {
+            "template": {
+                "metadata": {"labels": server.labels, "annotations": _annotations(plan)},
+                "spec": _pod(server, plan, settings),
+            }
+        },
+    }
+
+
+def _service_reference(server: Server, settings: Settings) -> Manifest:
+    return {
+        "apiVersion": "serving.knative.dev/v1",
+        "kind": "Service",
+        "metadata": {
+            "name": server.name,
+            "namespace": settings.namespace,
+            # Reached through the gateway, never by a public host name of its own.
+            "labels": {**server.labels, "networking.knative.dev/visibility": "cluster-local"},
+        },
+    }
+
+
+def _annotations(plan: Plan) -> dict[str, str]:
+    scale = plan.scale
+    autoscaling = {
+        "min-scale": str(scale.min),
+        "max-scale": str(scale.max),
+        "target": str(scale.target),
+        "window": f"{scale.window_s}s",
+        "scale-to-zero-pod-retention-period": f"{scale.retention_s}s",
+    }
+    return {
+        **{f"autoscaling.knative.dev/{name}": value for name, value in autoscaling.items()},
+        "serving.knative.dev/progress-deadline": f"{plan.runtime.probe.start_s}s",
+        **plan.runtime.annotations,
+    }
+
+
+def _pod(server: Server, plan: Plan, settings: Settings) -> Manifest:
+    return {
+        # The namespace's default account, whose token an engine has no use for.
+        "automountServiceAccountToken": False,
+        # The engine has its own queue; a hard limit here would only hide it from the autoscaler.
+        "containerConcurrency": 0,
+        "timeoutSeconds": MAX_TIMEOUT_S,
+        # A first token may have to wait for a cold start; without this line Knative would give it 300 s.
+        "responseStartTimeoutSeconds": MAX_TIMEOUT_S,
+        "containers": [_container(server, plan, settings)],
+        "volumes": [
+            {"name": "scratch", "emptyDir": {"sizeLimit": SCRATCH_LIMIT}},
+            {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": SHARED_MEMORY_LIMIT}},
+        ],
+    }
+
+
+def _container(server: Server, plan: Plan, settings: Settings) -> Manifest:
+    return {
+        "name": "engine",
+        "image": _image(plan, settings),
+        "command": list(plan.runtime.command),
+        "ports": [{"name": "http1", "containerPort": PORT}],
+        "env": _environment(server, plan, settings),
+        "resources": _resources(plan),
+        **_probes(plan),
+        "securityContext": {
+            "runAsNonRoot": True,
+            # The image's user; a number, because runAsNonRoot cannot judge a name.
+            "runAsUser": 65532,
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "volumeMounts": [{"name": "scratch", "mountPath": "/tmp"}, {"name": "shm", "mountPath": "/dev/shm"}],  # noqa: S108  # the volume that is mounted there
+    }
+
+
+def _image(plan: Plan, settings: Settings) -> str:
+    own = plan.runtime.name == settings.default_runtime
+    return settings.engine_image if own and settings.engine_image else plan.runtime.image
+
+
+def _environment(server: Server, plan: Plan, settings: Settings) -> list[Manifest]:
+    values: Mapping[str, str] = {
+        "TORPOR_SERVER_NAME": server.name,
+        "TORPOR_MODEL_NAME": server.model_name,
+        "TORPOR_MODEL_UUID": server.model_uuid,
+        "TORPOR_ENGINE_ARGS": json.dumps(list(plan.arguments)),
+        "TORPOR_JWKS_URL": settings.jwks_url,
+        "TORPOR_VERIFY_URL": settings.verify_url,
+        "TORPOR_BROKER_URL": settings.broker_url,
+        # The root file system is read-only; whatever wants a home gets the scratch volume.
+        "HOME": "/tmp",  # noqa: S108  # the volume that is mounted there
+        **plan.runtime.environment,
+    }
+    plain = [{"name": name, "value": value} for name, value in values.items()]
+    secret = [
+        {"name": name, "valueFrom": {"secretKeyRef": {"name": "torpor-s3", "key": key}}}
+        for name, key in _S3_KEYS.items()
+    ]
+    return plain + secret
+
+
+def _resources(plan: Plan) -> Manifest:
+    limits = {"memory": f"{plan.memory_mb}Mi"}
+    if plan.gpus:
+        limits["nvidia.com/gpu"] = str(plan.gpus)
+    return {"requests": {"cpu": plan.runtime.resources.cpu, "memory": f"{plan.request_mb}Mi"}, "limits": limits}
+
+
+def _probes(plan: Plan) -> Manifest:
+    """The start may take long and is watched apart; afterwards three misses in a row take the replica out."""
+    probe = plan.runtime.probe
+    get = {"path": probe.path, "port": PORT}
+    times = {"periodSeconds": probe.period_s, "timeoutSeconds": probe.timeout_s}
+    return {
+        "startupProbe": {"httpGet": get, **times, "failureThreshold": probe.start_s // probe.period_s},
+        "readinessProbe": {"httpGet": {"path": probe.path}, **times, "failureThreshold": 3, "successThreshold": 1},
+    }
+
+
+def http_route(server: Server, settings: Settings) -> Manifest:
+    """The `gateway.networking.k8s.io/v1` HTTPRoute that leads /m/<name>/... to the server's /..."""
+    service, _, namespace = settings.ingress_service.partition(".")
+    return {
+        **_route_reference(server, settings),
+        "spec": {
+            "parentRefs": [{"name": settings.gateway}],
+            "rules": [
+                {
+                    "matches": [{"path": {"type": "PathPrefix", "value": f"/m/{server.name}"}}],
+                    "filters": [_rewrite(host(server.name, settings.namespace))],
+                    "backendRefs": [{"name": service, "namespace": namespace, "port": 80}],
+                }
+            ],
+        },
+    }
+
+
+def _route_reference(server: Server, settings: Settings) -> Manifest:
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": f"model-{server.name}", "namespace": settings.namespace, "labels": server.labels},
+    }
+
+
+def references(server: Server, settings: Settings) -> list[Manifest]:
+    """Both objects without their specs, the way in first: what has to go when the server is deleted."""
+    return [_route_reference(server, settings), _service_reference(server, settings)]
+
+
+def _rewrite(hostname: str) -> Manifest:
+    """Knative routes by host alone; the engine knows no prefix."""
+    path = {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}
+    return {"type": "URLRewrite", "urlRewrite": {"hostname": hostname, "path": path}}
