@@ -19,17 +19,20 @@ from functions.kit.settings import Secret
 class Secrets:
     """The one collection of the Kubernetes API that setup uses, with its rule: a name is taken once."""
 
-    def __init__(self) -> None:
+    def __init__(self, racers: int = 1) -> None:
+        """racers: so many callers learn that there is no Secret before the first of them creates one."""
         self.held: dict[str, dict[str, Any]] = {}
+        self._all_asked = asyncio.Barrier(racers)
 
     async def get(self, resource: str) -> dict[str, Any] | None:
         """The Secret, or None."""
-        await asyncio.sleep(0)
-        return self.held.get(resource)
+        found = self.held.get(resource)
+        if found is None:
+            await self._all_asked.wait()
+        return found
 
     async def create(self, collection: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Keep it, or answer AlreadyExists."""
-        await asyncio.sleep(0)
         resource = f"{collection}/{body['metadata']['name']}"
         if resource in self.held:
             raise KubeError(409, "AlreadyExists", f'secrets "{body["metadata"]["name"]}" already exists')
@@ -77,7 +80,7 @@ async def test_first_admin_has_the_secrets_password(db: Database) -> None:
 
 async def test_two_setups_at_once_make_one_admin(db: Database) -> None:
     """A23: both end well, one inserts, and the password that the Secret shows is the one that works."""
-    store = Secrets()
+    store = Secrets(racers=4)
 
     inserted = await asyncio.gather(*(ensure_admin(db, store, "torpor", Passwords()) for _ in range(4)))
 

@@ -47,7 +47,7 @@ async def test_nul_is_a_character_like_others() -> None:
 async def test_unicode_forms_of_one_text_are_one_password() -> None:
     """A19: composed or decomposed, as different keyboards send it, an accented letter is the same."""
     with Passwords().turn() as turn:
-        assert await turn.matches("cafe\u0301 noir", await turn.hash("caf\u00e9 noir"))
+        assert await turn.matches("pre\u0301lude", await turn.hash("pr\u00e9lude"))
 
 
 @pytest.mark.parametrize("password", ["x" * 1025, "é" * 513, "x" * 1_000_000, "\ufdfa" * 1000, "a\ud800"])
