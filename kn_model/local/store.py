@@ -38,6 +38,7 @@ class ObjectStore:
         self._kinds: dict[str, Kind] = {}
         self._history = History(0)
         self._writing = asyncio.Lock()
+        self._last_change: dict[str, int] = {}
         self.revision = 0
 
     async def open(self) -> None:
@@ -77,6 +78,10 @@ class ObjectStore:
     def custom_kinds(self) -> Sequence[Kind]:
         """The kinds that stored CustomResourceDefinitions add."""
         return [defined_by(crd) for crd in self._of(CUSTOM_RESOURCE_DEFINITION).values()]
+
+    def changed(self, kind: Kind) -> int:
+        """The revision of the last change to any object of a kind: compare it to keep something derived up to date."""
+        return self._last_change.get(kind.key, 0)
 
     # --- writes ---
 
@@ -223,6 +228,7 @@ class ObjectStore:
 
     def _publish(self, change: Type, kind: Kind, old: Object | None, obj: Object) -> None:
         self.revision += 1
+        self._last_change[kind.key] = self.revision
         self._history.append(WatchEvent(change, obj, kind, self.revision, old))
 
 

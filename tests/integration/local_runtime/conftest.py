@@ -1,0 +1,147 @@
+"""A laptop runtime without its databases and functions: store, Serving and front door, with real processes."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, web
+
+from kn_model.local import kinds, proxy
+from kn_model.local.addresses import Addresses
+from kn_model.local.conditions import read
+from kn_model.local.directory import Directory
+from kn_model.local.frontdoor import FrontDoor, application
+from kn_model.local.gpus import Gpus
+from kn_model.local.launcher import Folders, Launcher
+from kn_model.local.listener import listen
+from kn_model.local.pod_plan import Machine
+from kn_model.local.ports import free
+from kn_model.local.serving import Serving
+from kn_model.local.storage import MemoryStorage, Storage
+from kn_model.local.store import ObjectStore
+
+ECHO = Path(__file__).with_name("echo_app.py")
+
+
+def echo(name: str, *, annotations: Mapping[str, str] | None = None, env: Mapping[str, str] | None = None, **spec: Any) -> dict[str, Any]:
+    """A Knative Service that runs the echo app; `spec` goes into the template's spec, `traffic` beside it."""
+    traffic = {"traffic": spec.pop("traffic")} if "traffic" in spec else {}
+    container = {
+        "name": "user-container",
+        "image": "echo",
+        "command": ["python", str(ECHO)],
+        "env": [{"name": key, "value": value} for key, value in (env or {}).items()],
+    } | spec.pop("container", {})
+    template = {
+        "metadata": {"annotations": dict(annotations or {})},
+        "spec": {"containers": [container], "timeoutSeconds": 30} | spec,
+    }
+    return {
+        "apiVersion": "serving.knative.dev/v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": "torpor"},
+        "spec": {"template": template} | traffic,
+    }
+
+
+
+
+@dataclass
+class Runtime:
+    """What a test speaks to."""
+
+    store: ObjectStore
+    serving: Serving
+    url: str
+    client: ClientSession
+    folder: Path
+    runner: web.AppRunner
+    to_instances: ClientSession
+
+    async def stop(self) -> None:
+        """As the supervisor stops it."""
+        await self.serving.stop()
+        await self.runner.cleanup()
+        await self.client.close()
+        await self.to_instances.close()
+
+    async def get(self, path: str, **headers: str) -> Any:
+        """The JSON answer of a call that has to succeed."""
+        async with self.client.get(self.url + path, headers=headers) as answer:
+            assert answer.status == 200, await answer.text()
+            return await answer.json()
+
+    async def status(self, path: str, method: str = "GET", **headers: str) -> tuple[int, Any]:
+        """Status and JSON of a call."""
+        async with self.client.request(method, self.url + path, headers=headers) as answer:
+            return answer.status, json.loads(await answer.text() or "null")
+
+    async def until(self, holds: Callable[[], bool], what: str, timeout_s: float = 40) -> None:
+        """Wait until something in the store holds."""
+        async with asyncio.timeout(timeout_s):
+            while not holds():  # noqa: ASYNC110  # any change of the store may be the one
+                await asyncio.sleep(0.05)
+        assert holds(), what
+
+    async def ready(self, name: str) -> dict[str, Any]:
+        """Wait until a Service is Ready for its present generation, as `kn` does."""
+
+        def holds() -> bool:
+            service = self.store.get(kinds.SERVICE, "torpor", name)
+            observed = (service.get("status") or {}).get("observedGeneration")
+            return observed == service["metadata"]["generation"] and read(service).status is True
+
+        await self.until(holds, f"{name} becomes ready")
+        return self.store.get(kinds.SERVICE, "torpor", name)
+
+    async def at_zero(self, revision: str) -> None:
+        """Wait until a revision has no instance."""
+        await self.until(
+            lambda: self.store.get(kinds.REVISION, "torpor", revision)["status"]["actualReplicas"] == 0, "scales to zero"
+        )
+
+    def log(self, service: str) -> str:
+        """What all instances of a service said."""
+        return "".join(file.read_text() for file in sorted((self.folder / "logs" / service).glob("*.log")))
+
+
+async def start(folder: Path, storage: Storage, gpus: Gpus | None = None) -> Runtime:
+    """Start a runtime; the same storage again plays a restart."""
+    store = ObjectStore(storage)
+    await store.open()
+    port = free(1)[0]
+    addresses = Addresses(front=f"http://127.0.0.1:{port}", kube="http://127.0.0.1:1")
+    machine = Machine(addresses, sys.executable, folder, os.environ)
+    folders = Folders(folder / "logs", folder / "pods", lambda _namespace, _account: None)
+    directory = Directory()
+    serving = Serving(store, Launcher(machine, folders, store.find, gpus or Gpus([])), addresses, directory)
+    session = proxy.client()
+    runner = await listen(application(FrontDoor(directory, store, session)), port)
+    await serving.start()
+    return Runtime(store, serving, addresses.front, ClientSession(), folder, runner, session)
+
+
+@pytest.fixture
+async def runtime(tmp_path: Path) -> AsyncIterator[Runtime]:
+    """A runtime with nothing in it."""
+    running = await start(tmp_path, MemoryStorage())
+    yield running
+    await running.stop()
+
+
+@pytest.fixture(name="echo")
+def echo_factory() -> Callable[..., dict[str, Any]]:
+    """Makes Services that run the echo app."""
+    return echo
+
+
+@pytest.fixture
+def quick() -> Mapping[str, str]:
+    """Annotations for the shortest window that Knative allows."""
+    return {"autoscaling.knative.dev/window": "6s"}
