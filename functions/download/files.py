@@ -1,0 +1,109 @@
+"""The rows of files as values: claiming one, keeping its lease while bytes move, and leaving it in a true state."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from functions.download import states
+from functions.download.problems import LeaseLost
+from functions.kit.db import Database, queries
+
+SQL: Final = queries(str(Path(__file__)))
+# A worker that died is replaced after this; a living one renews ten times as often.
+LEASE_S: Final = 20.0
+
+
+@dataclass(slots=True)
+class FileRow:
+    """A claimed file: what is to be fetched, and how far it is. lease is the lease_until that this worker holds."""
+
+    model_uuid: str
+    path: str
+    size: int
+    sha256: str | None
+    git_oid: str | None
+    url: str
+    etag: str
+    bytes_done: int
+    upload_id: str | None
+    hash_state: bytes | None
+    attempts: int
+    restarts: int
+    lease: datetime
+    hf_name: str | None
+    revision: str
+    source: str
+    rate_bps: float = 0.0
+
+    @property
+    def key(self) -> str:
+        """Where the file lies in the bucket."""
+        return object_key(self.model_uuid, self.path)
+
+
+def object_key(model_uuid: str, path: str) -> str:
+    """The key of a model's file in the bucket."""
+    return f"models/{model_uuid}/{path}"
+
+
+class FileRows:
+    """Claim, beat, release: the life of one slice in PostgreSQL. Raises Retry when it does not answer."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def claim(self, model_uuid: str, path: str) -> FileRow | None:
+        """The file, leased to the caller; None when it is leased already, finished or no longer wanted."""
+        allowed, after = states.allowing(states.FILE, "claimed"), states.target(states.FILE, "claimed")
+        row = await self._db.fetchrow(SQL.claim_file, model_uuid, path, allowed, after, LEASE_S)
+        return _file(row) if row is not None else None
+
+    async def is_leased(self, model_uuid: str, path: str) -> bool:
+        """Whether another worker holds the file now."""
+        return bool(await self._db.fetchval(SQL.is_leased, model_uuid, path))
+
+    async def owns_upload(self, file: FileRow) -> bool:
+        """Whether the file's row still names this upload and a living worker may be using it."""
+        return bool(await self._db.fetchval(SQL.live_upload, file.model_uuid, file.path, file.upload_id))
+
+    async def beat(self, file: FileRow) -> None:
+        """Store the progress and renew the lease. Raises LeaseLost when the file is no longer the caller's."""
+        lease = await self._db.fetchval(
+            SQL.beat_file, file.model_uuid, file.path, file.lease, file.bytes_done, file.rate_bps, file.hash_state,
+            file.upload_id, file.etag, LEASE_S,
+        )  # fmt: skip
+        if lease is None:
+            raise LeaseLost(file.path)
+        file.lease = lease
+
+    async def release(self, file: FileRow, event: str = "claimed", error: str | None = None, on: Any = None) -> None:
+        """Give the lease back, inside the transaction `on` when there is one. Raises LeaseLost."""
+        execute = on.fetchval if on is not None else self._db.fetchval
+        path = await execute(
+            SQL.release_file, file.model_uuid, file.path, file.lease, states.target(states.FILE, event), file.bytes_done,
+            0.0 if error else file.rate_bps, file.hash_state, file.upload_id, file.etag, file.attempts, error, file.restarts,
+        )  # fmt: skip
+        if path is None:
+            raise LeaseLost(file.path)
+
+
+def _file(row: Any) -> FileRow:
+    return FileRow(
+        model_uuid=row["model_uuid"],
+        path=row["path"],
+        size=row["size_bytes"],
+        sha256=row["sha256"],
+        git_oid=row["git_oid"],
+        url=row["url"],
+        etag=row["etag"] or "",
+        bytes_done=row["bytes_done"],
+        upload_id=row["upload_id"],
+        hash_state=row["hash_state"],
+        attempts=row["attempts"],
+        restarts=row["restarts"],
+        lease=row["lease_until"],
+        hf_name=row["hf_name"],
+        revision=row["revision"] or "",
+        source=row["source"],
+    )

@@ -1,0 +1,102 @@
+"""The HTTP edge towards sources: one guarded session, redirects followed by hand, status codes turned into two words.
+
+A redirect is a new decision: the guard looks at every hop, and credentials stay with the host they were meant for.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final
+
+import aiohttp
+from yarl import URL
+
+from functions.download.guard import Guard, GuardedResolver
+from functions.download.problems import SourceRefused, SourceUnwell
+from functions.kit.settings import Secret
+
+MAX_REDIRECTS: Final = 5
+CONNECT_TIMEOUT_S: Final = 5.0
+# One instance's connections to one host: polite to a source, and enough for the parts that fit into memory.
+CONNECTIONS_PER_HOST: Final = 16
+# aiohttp pauses reading past twice this: large enough to keep the socket busy while a part is handled.
+READ_BUFFER: Final = 512 * 1024
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_BUSY: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+_NETWORK: Final = (aiohttp.ClientError, OSError, TimeoutError, asyncio.IncompleteReadError)
+# A longer wish than this is not waited for inside a slice anyway.
+MAX_RETRY_AFTER_S: Final = 3600.0
+
+
+class SourceHttp:
+    """GETs from sources. token goes with requests to token_host alone. Opens its session at first use."""
+
+    def __init__(self, guard: Guard, stall_s: float, token: Secret, token_host: str) -> None:
+        """stall_s: seconds without a byte after which a connection is given up. token_host: `host:port` of the hub."""
+        self._guard = guard
+        self._stall_s = stall_s
+        self._token = token
+        self._token_host = token_host
+        self._session: aiohttp.ClientSession | None = None
+
+    @contextlib.asynccontextmanager
+    async def get(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The response after redirects, whatever its status but a busy one.
+
+        Raises SourceUnwell (no answer, or asked for patience), SourceRefused (guard, endless redirects).
+        """
+        try:
+            response = await self._follow(URL(url, encoded=True), headers)
+            try:
+                yield response
+            finally:
+                response.close() if not response.content.at_eof() else response.release()
+        except _NETWORK as error:
+            raise SourceUnwell(f"{URL(url).host} does not answer ({_words(error)})") from error
+
+    async def close(self) -> None:
+        """Close the session, if there is one."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _follow(self, url: URL, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        for _ in range(MAX_REDIRECTS + 1):
+            self._guard.check(url)
+            response = await self._open().get(url, headers=self._headers(url, headers), allow_redirects=False)
+            location = response.headers.get("Location")
+            if response.status in _BUSY:
+                response.close()
+                raise SourceUnwell(f"{url.host} answered {response.status}", _retry_after(response.headers))
+            if response.status not in _REDIRECTS or not location:
+                return response
+            response.release()
+            url = url.join(URL(location, encoded=True))
+        raise SourceRefused("source-redirects", f"{url.host} redirects more than {MAX_REDIRECTS} times")
+
+    def _headers(self, url: URL, headers: Mapping[str, str]) -> dict[str, str]:
+        """identity: a compressed answer would have other bytes than those that were hashed and counted."""
+        sent = {"Accept-Encoding": "identity", "User-Agent": "torpor", **headers}
+        if self._token and url.authority == self._token_host:
+            sent["Authorization"] = f"Bearer {self._token.reveal()}"
+        return sent
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=self._stall_s)
+            connector = aiohttp.TCPConnector(
+                resolver=GuardedResolver(self._guard), limit_per_host=CONNECTIONS_PER_HOST, use_dns_cache=False
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector, timeout=timeout, auto_decompress=False, read_bufsize=READ_BUFFER
+            )
+        return self._session
+
+
+def _retry_after(headers: Any) -> float:
+    text = headers.get("Retry-After", "")
+    return min(float(text), MAX_RETRY_AFTER_S) if text.isdigit() else 0.0
+
+
+def _words(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,0 +1,106 @@
+"""`model.requested`: pin the revision, choose the files, and ask for each of them.
+
+Handlers are idempotent: a model that has files already gets events for those that still miss.
+"""
+
+from functions.download import models, names, plan, sources
+from functions.download.files import SQL
+from functions.download.hub import Hub, Listing
+from functions.download.plan import RemoteFile
+from functions.download.problems import SourceRefused, SourceUnwell
+from functions.download.publish import Publisher
+from functions.download.sources import HubSource, WebSource
+from functions.download.web import Web
+from functions.kit.bus import Bus, Duplicate
+from functions.kit.db import Database
+from functions.kit.events import CloudEvent, FileRequested, ModelRequested
+from functions.kit.problem import Retry
+
+# How soon the Broker may ask again when the source does not answer.
+RETRY_AFTER_S = 5.0
+
+
+class Planner:
+    """Plans downloads from the hub and the web."""
+
+    def __init__(self, db: Database, bus: Bus, hub: Hub, web: Web, publisher: Publisher) -> None:
+        self._db = db
+        self._bus = bus
+        self._hub = hub
+        self._web = web
+        self._publisher = publisher
+
+    async def on_model_requested(self, event: CloudEvent) -> None:
+        """Handle the event. Raises Retry when the source or a dependency does not answer, Duplicate."""
+        model_uuid = event.decode(ModelRequested).model_uuid
+        if await self._bus.seen(event):
+            raise Duplicate(event.id)
+        model = await self._db.fetchrow(SQL.model, model_uuid)
+        if model is None or model["status"] != "downloading":
+            return
+        if await self._db.fetch(SQL.list_files, model_uuid):
+            await self._ask_again(event, model_uuid)
+            return
+        try:
+            source = sources.parse(model["source"])
+            listing = await self._listing(source)
+            chosen = plan.select(listing.files, _patterns(source, model["include"]), model["exclude"])
+        except SourceUnwell as error:
+            await self._db.execute(SQL.note_model, model_uuid, f"{error}; trying again, cancel to stop")
+            raise Retry(max(error.after_s, RETRY_AFTER_S), str(error)) from error
+        except SourceRefused as error:
+            await self._fail(event, model_uuid, error.code, str(error))
+        except (plan.Unplannable, names.UnsafeName) as error:
+            await self._fail(event, model_uuid, "plan-refused", str(error))
+        else:
+            await self._store(event, model_uuid, listing, chosen)
+
+    async def _listing(self, source: sources.Source) -> Listing:
+        if isinstance(source, WebSource):
+            return await self._web.listing(source)
+        return await self._hub.listing(source)
+
+    async def _store(self, event: CloudEvent, model_uuid: str, listing: Listing, chosen: list[RemoteFile]) -> None:
+        total = sum(file.size for file in chosen)
+        levels = {level for file in chosen if (level := plan.quant_level(file.path))}
+        level = levels.pop() if len(levels) == 1 else None
+        async with self._bus.transaction(cause=event) as unit:
+            await unit.connection.fetchval(SQL.lock_model, model_uuid)
+            if await unit.connection.fetchval(SQL.pin_model, model_uuid, listing.revision, total, level) is None:
+                return
+            await unit.connection.execute(
+                SQL.add_files,
+                model_uuid,
+                [file.path for file in chosen],
+                [file.size for file in chosen],
+                [file.sha256 for file in chosen],
+                [file.git_oid for file in chosen],
+                [listing.urls[file.path] for file in chosen],
+                [listing.etags.get(file.path) for file in chosen],
+            )
+            # Large files first: they decide when the model is there.
+            for file in sorted(chosen, key=lambda file: -file.size):
+                unit.emit(FileRequested(model_uuid, file.path, 0))
+
+    async def _ask_again(self, event: CloudEvent, model_uuid: str) -> None:
+        """A plan exists (a retry, or a second event): ask for the files that miss, or publish when none does."""
+        async with self._bus.transaction(cause=event) as unit:
+            missing = [
+                row["path"]
+                for row in await unit.connection.fetch(SQL.list_files, model_uuid)
+                if row["status"] != "verified"
+            ]
+            for path in missing:
+                unit.emit(FileRequested(model_uuid, path, 0))
+        if not missing:
+            await self._publisher.publish(model_uuid)
+
+    async def _fail(self, event: CloudEvent, model_uuid: str, code: str, reason: str) -> None:
+        async with self._bus.transaction(cause=event) as unit:
+            await models.fail(unit, model_uuid, "refused", code, reason)
+
+
+def _patterns(source: sources.Source, include: list[str]) -> list[str]:
+    """A source that names one file means that file, whatever the patterns."""
+    path = source.path if isinstance(source, HubSource) else source.file_name
+    return [path] if path else include

@@ -1,0 +1,199 @@
+-- The rows of `download`: models and their files. The states that allow a change are arguments, out of states.py.
+-- A worker holds a file by its lease: whoever knows the current lease_until is the holder, PostgreSQL's clock decides.
+
+-- name: add_model
+-- A new request; answers nothing when the same request is there.
+INSERT INTO model_records (uuid, model_name, hf_name, source, request_key, include, exclude, serve, actor)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+ON CONFLICT (request_key) DO NOTHING
+RETURNING uuid;
+
+-- name: find_request
+-- The record of an earlier, equal request.
+SELECT uuid, status FROM model_records WHERE request_key = $1;
+
+-- name: find_models
+-- Models by uuid or name; a deleted one only by uuid.
+SELECT uuid, status FROM model_records
+WHERE uuid = $1 OR (model_name = $1 AND status <> 'deleted')
+ORDER BY (uuid = $1) DESC LIMIT 2;
+
+-- name: show_model
+-- What the API answers of a model.
+SELECT uuid, model_name AS name, source, revision, status, error, error_code, created_at, downloaded_at
+FROM model_records WHERE uuid = $1;
+
+-- name: model
+-- What a plan needs.
+SELECT uuid, model_name, hf_name, source, revision, status, include, exclude, created_at
+FROM model_records WHERE uuid = $1;
+
+-- name: lock_model
+-- Hold the row to the end of the transaction: whoever finishes the last file sees the others finished.
+SELECT status FROM model_records WHERE uuid = $1 FOR UPDATE;
+
+-- name: move_model
+-- Change a model's state where its table allows it; an error is set or cleared with it.
+UPDATE model_records SET status = $3, error_code = $4, error = $5, updated_at = now()
+WHERE uuid = $1 AND status = ANY ($2::text[])
+RETURNING uuid;
+
+-- name: delete_model
+-- Likewise, and free the request key, so that the same request makes a new record.
+UPDATE model_records SET status = $3, request_key = NULL, updated_at = now()
+WHERE uuid = $1 AND status = ANY ($2::text[])
+RETURNING uuid;
+
+-- name: note_model
+-- Say why a plan has to wait; the state stays.
+UPDATE model_records SET error = $2 WHERE uuid = $1 AND status = 'downloading';
+
+-- name: pin_model
+-- The plan's result: the commit or ETag, the size, and no more trouble.
+UPDATE model_records
+SET revision = $2, file_size_bytes = $3, quant_level = $4, error = NULL, error_code = NULL, updated_at = now()
+WHERE uuid = $1 AND status = 'downloading'
+RETURNING uuid;
+
+-- name: publish_model
+-- The one atomic step that makes a model available.
+UPDATE model_records
+SET status = $3, minio_path = $4, file_size_bytes = $5, model_metadata = $6, downloaded_at = now(), updated_at = now(),
+    error = NULL, error_code = NULL
+WHERE uuid = $1 AND status = ANY ($2::text[])
+RETURNING uuid;
+
+-- name: servers_of_model
+-- Who keeps a model from being deleted.
+SELECT service_name FROM server_records WHERE model_uuid = $1 AND status <> 'deleted' ORDER BY service_name;
+
+-- name: live_upload
+-- Whether an upload still belongs to a file on its way.
+SELECT EXISTS (
+    SELECT 1 FROM model_files f JOIN model_records m ON m.uuid = f.model_uuid
+    WHERE f.model_uuid = $1 AND f.path = $2 AND f.upload_id = $3 AND m.status = 'downloading'
+      AND f.status IN ('pending', 'transferring')
+);
+
+-- name: add_files
+-- The planned files; a second plan of the same model changes nothing.
+INSERT INTO model_files (model_uuid, path, size_bytes, sha256, git_oid, url, etag)
+SELECT $1, file.* FROM unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[]) AS file
+ON CONFLICT DO NOTHING;
+
+-- name: list_files
+-- All files of a model.
+SELECT path, size_bytes, sha256, status, upload_id FROM model_files WHERE model_uuid = $1 ORDER BY path;
+
+-- name: claim_file
+-- Take the lease of a file that nobody holds; answers nothing when it is held, finished or no longer wanted.
+UPDATE model_files f
+SET status = $4, lease_until = now() + $5::float8 * interval '1 second', updated_at = now()
+FROM model_records m
+WHERE m.uuid = f.model_uuid AND f.model_uuid = $1 AND f.path = $2 AND m.status = 'downloading'
+  AND f.status = ANY ($3::text[]) AND (f.lease_until IS NULL OR f.lease_until < now())
+RETURNING f.model_uuid, f.path, f.size_bytes, f.sha256, f.git_oid, f.url, f.etag, f.bytes_done, f.upload_id,
+          f.hash_state, f.attempts, f.restarts, f.lease_until, m.hf_name, m.revision, m.source;
+
+-- name: is_leased
+-- Whether a worker holds the file now.
+SELECT lease_until > now() FROM model_files WHERE model_uuid = $1 AND path = $2;
+
+-- name: beat_file
+-- Progress of the holder: renews the lease. Answers nothing when the lease or the model is no longer the worker's.
+UPDATE model_files f
+SET bytes_done = $4, rate_bps = $5, hash_state = $6, upload_id = $7, etag = $8,
+    lease_until = now() + $9::float8 * interval '1 second', updated_at = now()
+FROM model_records m
+WHERE m.uuid = f.model_uuid AND f.model_uuid = $1 AND f.path = $2 AND f.lease_until = $3 AND m.status = 'downloading'
+RETURNING f.lease_until;
+
+-- name: release_file
+-- End of a slice: where it stands, without a lease. attempts counts slices in a row that brought nothing.
+UPDATE model_files
+SET status = $4, bytes_done = $5, rate_bps = $6, hash_state = $7, upload_id = $8, etag = $9, attempts = $10, error = $11,
+    restarts = $12, lease_until = NULL, updated_at = now()
+WHERE model_uuid = $1 AND path = $2 AND lease_until = $3
+RETURNING path;
+
+-- name: verify_file
+-- The file is in S3 and its digest is right: keep the digest, forget the transfer.
+UPDATE model_files
+SET status = $4, sha256 = $5, bytes_done = size_bytes, rate_bps = 0, attempts = 0, error = NULL,
+    upload_id = NULL, hash_state = NULL, lease_until = NULL, updated_at = now()
+WHERE model_uuid = $1 AND path = $2 AND lease_until = $3
+RETURNING path;
+
+-- name: count_unverified
+-- How many files of the model are still to come.
+SELECT count(*) FROM model_files WHERE model_uuid = $1 AND status <> 'verified';
+
+-- name: fail_file
+-- The file that failed its model, with the reason.
+UPDATE model_files SET status = $3, error = $4, rate_bps = 0, lease_until = NULL, updated_at = now()
+WHERE model_uuid = $1 AND path = $2;
+
+-- name: abandon_files
+-- The model stops: running transfers lose their lease and their bytes; what is verified stays for a retry.
+UPDATE model_files
+SET status = $3, bytes_done = 0, rate_bps = 0, hash_state = NULL, etag = NULL, lease_until = NULL, updated_at = now()
+WHERE model_uuid = $1 AND status = ANY ($2::text[]);
+
+-- name: forget_upload
+-- The multipart upload is aborted.
+UPDATE model_files SET upload_id = NULL WHERE model_uuid = $1 AND path = $2 AND upload_id = $3;
+
+-- name: retry_files
+-- What failed may be tried again.
+UPDATE model_files SET status = $3, attempts = 0, restarts = 0, error = NULL, updated_at = now()
+WHERE model_uuid = $1 AND status = ANY ($2::text[]);
+
+-- name: drop_plan
+-- Nothing of the model is stored yet, so a retry plans anew: it takes the source as it is now.
+DELETE FROM model_files f
+WHERE f.model_uuid = $1
+  AND NOT EXISTS (SELECT 1 FROM model_files v WHERE v.model_uuid = $1 AND v.status = 'verified');
+
+-- name: drop_files
+-- The objects of a deleted model are gone.
+DELETE FROM model_files WHERE model_uuid = $1;
+
+-- name: stalled_files
+-- Files that nobody works on although they should be; touched, so that the next tick does not send them again.
+UPDATE model_files SET updated_at = now()
+WHERE (model_uuid, path) IN (
+    SELECT f.model_uuid, f.path FROM model_files f JOIN model_records m ON m.uuid = f.model_uuid
+    WHERE m.status = 'downloading' AND f.status IN ('pending', 'transferring')
+      AND coalesce(f.lease_until, f.updated_at) < now() - $1::float8 * interval '1 second'
+      AND f.updated_at < now() - $1::float8 * interval '1 second'
+    ORDER BY f.updated_at LIMIT 500 FOR UPDATE OF f SKIP LOCKED
+)
+RETURNING model_uuid, path;
+
+-- name: stalled_plans
+-- Requests without a plan, or with every file verified but not published: their event or their worker was lost.
+UPDATE model_records SET updated_at = now()
+WHERE uuid IN (
+    SELECT uuid FROM model_records m
+    WHERE status = 'downloading' AND updated_at < now() - $1::float8 * interval '1 second'
+      AND NOT EXISTS (SELECT 1 FROM model_files f WHERE f.model_uuid = m.uuid AND f.status <> 'verified')
+    LIMIT 100 FOR UPDATE SKIP LOCKED
+)
+RETURNING uuid;
+
+-- name: leftovers
+-- Models that ended and still have uploads, and deleted ones that still have files: clean them up.
+SELECT DISTINCT m.uuid, m.status FROM model_records m JOIN model_files f ON f.model_uuid = m.uuid
+WHERE m.status = 'deleted' OR (m.status = 'failed' AND f.upload_id IS NOT NULL)
+LIMIT 100;
+
+-- name: was_active
+-- Whether any model changed lately: only then can an upload have been orphaned.
+SELECT EXISTS (SELECT 1 FROM model_records WHERE updated_at > now() - interval '1 hour')
+    OR EXISTS (SELECT 1 FROM model_files WHERE updated_at > now() - interval '1 hour');
+
+-- name: known_upload
+-- Whether an upload belongs to a transfer, or may be about to (its file is leased).
+SELECT EXISTS (
+    SELECT 1 FROM model_files WHERE model_uuid = $1 AND path = $2 AND (upload_id = $3 OR lease_until > now())
+);

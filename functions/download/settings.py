@@ -1,0 +1,79 @@
+"""The settings of `download`; read once by `main.py`."""
+
+from dataclasses import dataclass
+
+from functions.kit.settings import Secret, setting
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where things are, and how much of time and memory one transfer may take."""
+
+    database_url: Secret = setting(
+        env="TORPOR_DATABASE_URL", why="the PostgreSQL that holds all state; there is no sensible default"
+    )
+    s3_endpoint: str = setting(env="TORPOR_S3_ENDPOINT", why="the S3 that keeps the models; empty means AWS itself")
+    s3_bucket: str = setting(env="TORPOR_S3_BUCKET", why="the bucket that keeps the models")
+    s3_access_key: Secret = setting(env="TORPOR_S3_ACCESS_KEY", why="may read, write and delete in the bucket")
+    s3_secret_key: Secret = setting(env="TORPOR_S3_SECRET_KEY", why="belongs to the access key")
+    s3_region: str = setting(
+        "us-east-1", env="TORPOR_S3_REGION", why="part of every signature; S3 servers without regions take this one"
+    )
+    broker_url: str = setting(
+        "http://broker-ingress.knative-eventing.svc.cluster.local/torpor/default",
+        env="TORPOR_BROKER_URL",
+        why="where events go; the default is the Broker of eventing/broker.yaml",
+    )
+    jwks_url: str = setting(
+        "http://auth.torpor.svc.cluster.local/auth/jwks.json",
+        env="TORPOR_JWKS_URL",
+        why="the public keys that tokens are verified with; the default is the function auth inside the cluster",
+    )
+    verify_url: str = setting(
+        "http://auth.torpor.svc.cluster.local/auth/verify",
+        env="TORPOR_VERIFY_URL",
+        why="where an API key is asked about; its verdict is cached for 30 s",
+    )
+    hf_endpoint: str = setting(
+        "https://huggingface.co",
+        env="TORPOR_HF_ENDPOINT",
+        why="the hub behind hf:// sources; the operator's choice, so its host is trusted even on a private address",
+    )
+    hf_token: Secret = setting(
+        Secret(""), env="TORPOR_HF_TOKEN", why="opens gated and private repositories; goes to the hub's own host alone"
+    )
+    allowed_source_hosts: tuple[str, ...] = setting(
+        (),
+        env="TORPOR_ALLOWED_SOURCE_HOSTS",
+        why="hosts that https:// sources may name although they have private addresses, and over plain http too",
+    )
+    slice_s: float = setting(
+        20.0,
+        env="TORPOR_SLICE_SECONDS",
+        unit="s",
+        why="work of one slice before the next event takes over: far inside the 300 s that Knative allows, long enough "
+        "that starting one costs little",
+    )
+    part_bytes: int = setting(
+        8 * MIB,
+        env="TORPOR_PART_BYTES",
+        unit="bytes",
+        why="smallest multipart part; S3 wants 5 MiB at least, and at 50 MB/s per connection 8 MiB take 0.2 s",
+    )
+    parts_in_flight: int = setting(
+        4, env="TORPOR_PARTS_IN_FLIGHT", unit="parts", why="ranges of one file that are fetched side by side"
+    )
+    buffer_bytes: int = setting(
+        64 * MIB,
+        env="TORPOR_BUFFER_BYTES",
+        unit="bytes",
+        why="memory for parts of all files of one instance together, which bounds its size whatever the models'",
+    )
+    stall_s: float = setting(
+        15.0,
+        env="TORPOR_STALL_SECONDS",
+        unit="s",
+        why="a source that sends less than 1 KiB/s for this long has stalled: the range is asked for anew",
+    )

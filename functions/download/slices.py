@@ -1,0 +1,156 @@
+"""`file.requested`: one slice of one file, and what its outcome means for the file and its model.
+
+A slice works about 20 s and then sends the event for the next one: far inside Knative's timeout, resumable after any
+kill, and free to continue on another instance.
+"""
+
+import logging
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from functions.download import hub, models, states, web
+from functions.download.cleanup import Cleanup
+from functions.download.files import SQL, FileRow, FileRows
+from functions.download.problems import FileLeased, LeaseLost, SourceChanged, SourceRefused, SourceUnwell
+from functions.download.publish import Publisher
+from functions.download.ranges import Origin
+from functions.download.sources import HubSource, WebSource, parse
+from functions.download.transfer import Outcome, Transfer
+from functions.kit.bus import Bus, Duplicate
+from functions.kit.events import CloudEvent, FileRequested
+from functions.kit.objects import Objects
+from functions.kit.problem import Retry, Unavailable
+
+# Slices in a row that may bring nothing, and versions of a file that may turn up, before its model has failed.
+MAX_ATTEMPTS: Final = 10
+MAX_RESTARTS: Final = 3
+RETRY_AFTER_S: Final = 5.0
+_LOG = logging.getLogger("torpor.download")
+
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """Runs slices: what it needs of the other parts."""
+
+    bus: Bus
+    rows: FileRows
+    hub_transfer: Transfer
+    web_transfer: Transfer
+    publisher: Publisher
+    objects: Objects
+    cleanup: Cleanup
+
+    async def on_file_requested(self, event: CloudEvent) -> None:
+        """Handle the event. Raises FileLeased (409) while another worker has the file, Retry, Duplicate."""
+        wanted = event.decode(FileRequested)
+        if await self.bus.seen(event):
+            raise Duplicate(event.id)
+        file = await self.rows.claim(wanted.model_uuid, wanted.path)
+        if file is None:
+            if await self.rows.is_leased(wanted.model_uuid, wanted.path):
+                raise FileLeased(f"{wanted.path} is being transferred by another worker")
+            return
+        await self._slice(event, wanted, file)
+
+    async def _slice(self, event: CloudEvent, wanted: FileRequested, file: FileRow) -> None:
+        held = file.bytes_done
+        try:
+            transfer = self.hub_transfer if file.hf_name else self.web_transfer
+            outcome = await transfer.run(file, origin_of(file))
+            await self._conclude(event, wanted, file, outcome)
+        except LeaseLost:
+            await self._leave(file)
+        except SourceRefused as error:
+            await self._fail(event, file, error.code, str(error))
+        except SourceChanged as error:
+            await self._restart(event, wanted, file, str(error))
+        except (SourceUnwell, Unavailable) as error:
+            if file.bytes_done > held and isinstance(error, SourceUnwell):
+                await self._conclude(event, wanted, file, Outcome.MORE)
+            else:
+                await self._wait(event, file, error)
+
+    async def _conclude(self, event: CloudEvent, wanted: FileRequested, file: FileRow, outcome: Outcome) -> None:
+        if outcome is Outcome.VERIFIED:
+            await self._verified(event, file)
+            return
+        file.attempts = 0
+        async with self.bus.transaction(cause=event) as unit:
+            await self.rows.release(file, on=unit.connection)
+            unit.emit(FileRequested(file.model_uuid, file.path, wanted.slice_number + 1))
+
+    async def _verified(self, event: CloudEvent, file: FileRow) -> None:
+        after = states.target(states.FILE, "verified")
+        async with self.bus.transaction(cause=event) as unit:
+            await unit.connection.fetchval(SQL.lock_model, file.model_uuid)
+            done = await unit.connection.fetchval(
+                SQL.verify_file, file.model_uuid, file.path, file.lease, after, file.sha256
+            )
+            if done is None:
+                raise LeaseLost(file.path)
+            missing = await unit.connection.fetchval(SQL.count_unverified, file.model_uuid)
+        if not missing:
+            await self.publisher.publish(file.model_uuid)
+
+    async def _restart(self, event: CloudEvent, wanted: FileRequested, file: FileRow, reason: str) -> None:
+        """Another version turned up: nothing of this one is kept, so nothing can be mixed.
+
+        A hub's file is pinned by commit and digest, so it may begin anew; a web file's plan no longer holds.
+        """
+        if file.restarts >= MAX_RESTARTS or not file.hf_name:
+            await self._fail(event, file, "source-changed", f"{reason}: retry the model to take the new version")
+            return
+        await self._drop_bytes(file)
+        file.restarts += 1
+        async with self.bus.transaction(cause=event) as unit:
+            await self.rows.release(file, "restarted", reason, on=unit.connection)
+            unit.emit(FileRequested(file.model_uuid, file.path, wanted.slice_number + 1))
+
+    async def _wait(self, event: CloudEvent, file: FileRow, error: SourceUnwell | Unavailable) -> None:
+        """Nothing came: say so in the row and let the Broker ask again, until patience ends."""
+        reason = str(error)
+        file.attempts += 1
+        if file.attempts >= MAX_ATTEMPTS:
+            await self._fail(
+                event, file, "unreachable", f"{reason}; gave up after {MAX_ATTEMPTS} tries, retry when it is mended"
+            )
+            return
+        await self.rows.release(file, error=reason)
+        after_s = error.after_s if isinstance(error, SourceUnwell) else RETRY_AFTER_S
+        raise Retry(max(after_s, RETRY_AFTER_S), f"{file.path}: {reason}") from error
+
+    async def _fail(self, event: CloudEvent, file: FileRow, code: str, reason: str) -> None:
+        async with self.bus.transaction(cause=event) as unit:
+            failed = await models.fail(unit, file.model_uuid, "refused", code, reason)
+            if failed:
+                after = states.target(states.FILE, "refused")
+                await unit.connection.execute(
+                    SQL.fail_file, file.model_uuid, file.path, after, reason[: models.MAX_REASON]
+                )
+        await self._leave(file)
+        await self.cleanup.abort_uploads(file.model_uuid)
+
+    async def _leave(self, file: FileRow) -> None:
+        """The file is no longer this worker's: take away what it may have been putting into S3 meanwhile."""
+        _LOG.info("the transfer of %s stops: the model is cancelled, deleted, failed or taken over", file.path)
+        if file.upload_id and not await self.rows.owns_upload(file):
+            await self.objects.abort_upload(file.key, file.upload_id)
+
+    async def _drop_bytes(self, file: FileRow) -> None:
+        if file.upload_id:
+            await self.objects.abort_upload(file.key, file.upload_id)
+        await self.objects.delete([file.key])
+        file.upload_id, file.hash_state, file.bytes_done, file.etag = None, None, 0, ""
+
+
+def origin_of(file: FileRow) -> Origin:
+    """Where a file's bytes come from, and what its source's refusals mean."""
+    source = parse(file.source)
+    if isinstance(source, WebSource):
+        return Origin(file.url, file.size, lambda status, _: web.refusal(source.host, status), file.etag)
+    return Origin(file.url, file.size, partial(_hub_refusal, source, file.revision), file.etag)
+
+
+def _hub_refusal(source: HubSource, revision: str, status: int, code: str) -> Exception:
+    return hub.refusal(status, code, source.repository, revision)

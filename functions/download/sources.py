@@ -1,0 +1,119 @@
+"""What a `source` names: pure parsing of `hf://owner/name[@revision][/path]` and `https://host/file`.
+
+Called by the routes, which answer 422 for what it refuses, and again by the plan.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from functions.download import names
+
+# Repository names as the hub allows them: 96 characters of these, no leading dot or dash (huggingface_hub validates so).
+_SEGMENT: Final = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,95}$")
+_REVISION: Final = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._/-]{0,199}$")
+_COMMIT: Final = re.compile(r"^[0-9a-f]{40}$")
+# One file is a model only in these formats: both carry their tensors' sizes, neither can carry code.
+WEB_SUFFIXES: Final = (".safetensors", ".gguf")
+MAX_SOURCE: Final = 2048
+
+
+class InvalidSource(ValueError):
+    """The text is no source; the message says what one looks like."""
+
+
+@dataclass(frozen=True, slots=True)
+class HubSource:
+    """A repository of the hub, at a branch, tag or commit; path picks one file."""
+
+    owner: str
+    name: str
+    revision: str = "main"
+    path: str = ""
+
+    @property
+    def repository(self) -> str:
+        """`owner/name`: the hub's name of the model."""
+        return f"{self.owner}/{self.name}"
+
+    @property
+    def model_name(self) -> str:
+        """What the model is called when nobody says otherwise."""
+        return self.name
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the revision is a commit and cannot move."""
+        return bool(_COMMIT.match(self.revision))
+
+
+@dataclass(frozen=True, slots=True)
+class WebSource:
+    """One file at an address."""
+
+    url: str
+    host: str
+    scheme: str
+    file_name: str
+
+    @property
+    def model_name(self) -> str:
+        """The file's name without its suffix."""
+        return PurePosixPath(self.file_name).stem
+
+
+Source = HubSource | WebSource
+
+
+def parse(text: str) -> Source:
+    """Read a source. Raises InvalidSource."""
+    if len(text) > MAX_SOURCE or not text.isprintable() or " " in text:
+        raise InvalidSource(f"a source has up to {MAX_SOURCE} printable characters and no spaces")
+    scheme, separator, rest = text.partition("://")
+    if separator and scheme == "hf":
+        return _hub(rest)
+    if separator and scheme in {"https", "http"}:
+        return _web(text)
+    raise InvalidSource("a source is hf://owner/name[@revision][/path] or https://host/file.safetensors")
+
+
+def _hub(rest: str) -> HubSource:
+    owner, _, after = rest.partition("/")
+    name, _, path = after.partition("/")
+    name, at, revision = name.partition("@")
+    # A branch with a slash is written with %2F, as huggingface_hub's file system does.
+    revision = unquote(revision) if at else "main"
+    if not (_SEGMENT.match(owner) and _SEGMENT.match(name)) or ".." in name or "--" in name:
+        raise InvalidSource(
+            "a hub source is hf://owner/name[@revision][/path], for example hf://HuggingFaceTB/SmolLM2-135M"
+        )
+    if not _REVISION.match(revision) or ".." in revision:
+        raise InvalidSource("the revision is not the name of a branch, a tag or a commit")
+    if path:
+        _check_name(path)
+    return HubSource(owner, name, revision, path)
+
+
+def _web(text: str) -> WebSource:
+    try:
+        parts = urlsplit(text)
+        host = parts.hostname or ""
+        _ = parts.port
+    except ValueError as error:
+        raise InvalidSource(f"the address cannot be read: {error}") from error
+    if not host or "@" in parts.netloc or parts.fragment:
+        raise InvalidSource("an address has a host, no user name or password, and no fragment")
+    file_name = unquote(parts.path.rpartition("/")[2])
+    if not file_name.endswith(WEB_SUFFIXES):
+        raise InvalidSource(f"an https:// source is one file that ends in {' or '.join(WEB_SUFFIXES)}")
+    _check_name(file_name)
+    return WebSource(text, host.lower(), parts.scheme, file_name)
+
+
+def _check_name(path: str) -> None:
+    try:
+        names.check(path)
+    except names.UnsafeName as error:
+        raise InvalidSource(str(error)) from error

@@ -1,0 +1,55 @@
+"""Everything that touches sources and S3, put together.
+
+Imported at the first event, not at start: aiohttp is slow to load, and health checks and refused tokens do without it.
+"""
+
+from yarl import URL
+
+from functions.download.buffers import Buffers
+from functions.download.cleanup import Cleanup
+from functions.download.files import FileRows
+from functions.download.guard import Guard
+from functions.download.http import SourceHttp
+from functions.download.hub import Hub
+from functions.download.planning import Planner
+from functions.download.publish import Publisher
+from functions.download.ranges import RangeReader
+from functions.download.settings import Settings
+from functions.download.slices import Slices
+from functions.download.transfer import Limits, Transfer
+from functions.download.upkeep import Upkeep
+from functions.download.web import Web
+from functions.kit.bus import Bus
+from functions.kit.db import Database
+from functions.kit.objects import S3Objects
+from functions.kit.settings import Secret
+
+
+class Workshop:
+    """The handlers of events, and the clean-up that DELETE and cancel ask for."""
+
+    def __init__(self, settings: Settings, db: Database, bus: Bus, objects: S3Objects) -> None:
+        hub_url = URL(settings.hf_endpoint)
+        # The hub is the operator's choice and may be inside; it says nothing about what users may name.
+        hub_guard = Guard({*settings.allowed_source_hosts, hub_url.host or ""})
+        self._http = hub_http, web_http = (
+            SourceHttp(hub_guard, settings.stall_s, settings.hf_token, hub_url.authority),
+            SourceHttp(Guard(settings.allowed_source_hosts), settings.stall_s, Secret(""), ""),
+        )
+        rows = FileRows(db)
+        limits = Limits(settings.slice_s, settings.part_bytes, settings.parts_in_flight)
+        buffers = Buffers(settings.buffer_bytes)
+        self.cleanup = Cleanup(db, objects)
+        publisher = Publisher(db, bus, objects, self.cleanup, settings.s3_bucket)
+        self.planner = Planner(db, bus, Hub(settings.hf_endpoint, hub_http), Web(web_http), publisher)
+        hub_transfer, web_transfer = (
+            Transfer(RangeReader(http, settings.stall_s), objects, rows, buffers, limits)
+            for http in (hub_http, web_http)
+        )
+        self.slices = Slices(bus, rows, hub_transfer, web_transfer, publisher, objects, self.cleanup)
+        self.upkeep = Upkeep(db, bus, self.cleanup)
+
+    async def close(self) -> None:
+        """Close the sessions towards sources: for tests, which outlive their function."""
+        for http in self._http:
+            await http.close()
