@@ -33,7 +33,7 @@ def log_in(url: str, username: str, password: str, *, runtime: str = "") -> Cont
 def log_in_to_laptop(runtime: Runtime) -> Context:
     """Log in as the administrator that the runtime generated."""
     admin = laptop.admin(runtime)
-    return log_in(runtime.url, admin.username, admin.password, runtime=str(runtime.folder.resolve()))
+    return log_in(runtime.url, admin.username, admin.password, runtime=str(runtime.folder))
 
 
 def _renew(found: Context) -> str | None:

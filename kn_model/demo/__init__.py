@@ -1,0 +1,1 @@
+"""The main job from end to end, as `task demo` runs it; the acceptance tests take the same steps."""

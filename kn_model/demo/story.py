@@ -1,0 +1,102 @@
+"""The steps of the demo against a running runtime: pull, serve by event, ask, sleep, wake. Each raises Failure.
+
+Used by `python -m kn_model.demo` and by the acceptance tests, which check more around the same steps.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kn_model import conversation
+from kn_model.client import Client
+from kn_model.demo.process import instances
+from kn_model.demo.runtime import RunningRuntime
+from kn_model.failure import Exit, Failure
+from kn_model.follow import follow_model, follow_server, server_of
+from kn_model.hub.smollm2 import REPOSITORY
+from kn_model.output import say, size
+from kn_model.progress import display
+from kn_model.records import ModelRecord, ServerRecord
+from kn_model.waiting import announced
+
+QUESTION: Final = "What is the capital of France?"
+EXPECTED: Final = "Paris"
+# The least that Knative accepts: the demo wants to see it sleep soon.
+SCALE: Final = {"min": 0, "window_s": 6, "retention_s": 0}
+# Long enough for the question, short enough to need little memory.
+PARAMS: Final = {"max_model_len": 2048}
+# The model's window, then the functions', between two ticks of the minute that wake them.
+_ASLEEP_WITHIN_S: Final = 240.0
+_POLL_S: Final = 0.25
+_MAX_TOKENS: Final = 32
+_ANSWER_WITHIN_S: Final = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the model said, and after how many seconds the first piece of it came."""
+
+    text: str
+    first_s: float
+
+
+def pull(client: Client, source: str = f"hf://{REPOSITORY}", **options: Any) -> ModelRecord:
+    """Ask for the model, to be served when it is there, and follow the download until everything is verified."""
+    serve = {"scale": SCALE, "params": PARAMS}
+    model: ModelRecord = client.post("/models", {"source": source, "serve": serve, **options})
+    with display() as shown:
+        return follow_model(client, model["uuid"], shown.update)
+
+
+def rollout(client: Client, model: ModelRecord) -> ServerRecord:
+    """Wait for the server that the event `model.available` has brought, until it is ready."""
+    with announced("the engine is starting", say):
+        server = server_of(client, model["uuid"])
+        return follow_server(client, server["uuid"], lambda seen: say(f"{seen['name']}: {seen['status']}"))
+
+
+def ask(client: Client, server: str, question: str = QUESTION, *, expected: str = EXPECTED) -> Answer:
+    """Ask over the OpenAI API, at temperature 0. Raises Failure when `expected` is not in the answer."""
+    messages: list[conversation.Message] = [{"role": "user", "content": question}]
+    body = conversation.body(server, messages, max_tokens=_MAX_TOKENS, temperature=0.0)
+    started, first_s, text = time.monotonic(), 0.0, ""
+    for piece in conversation.answer(client, body, timeout_s=_ANSWER_WITHIN_S, say=say):
+        first_s = first_s or time.monotonic() - started
+        text += piece
+    if expected not in text:
+        raise Failure(f"the answer does not contain {expected!r}", why=f"It was: {text!r}")
+    return Answer(text.strip(), first_s)
+
+
+def fall_asleep(runtime: RunningRuntime, within_s: float = _ASLEEP_WITHIN_S) -> float:
+    """Wait until no revision has an instance and no process but the data servers runs; answers the seconds it took."""
+    started = time.monotonic()
+    with announced("waiting for everything to scale to zero", say):
+        wait_until(
+            lambda: not any(runtime.replicas().values()) and not instances(runtime.pid),
+            within_s,
+            lambda: f"Still there: {awake(runtime)}",
+        )
+    return time.monotonic() - started
+
+
+def awake(runtime: RunningRuntime) -> str:
+    """What has instances or processes now, for a message."""
+    revisions = [f"{name} ({count})" for name, count in runtime.replicas().items() if count]
+    return ", ".join(revisions + instances(runtime.pid)) or "nothing"
+
+
+def wait_until(holds: Callable[[], bool], within_s: float, state: Callable[[], str]) -> None:
+    """Look again and again until `holds`; after `within_s` seconds raises Failure with `state`."""
+    deadline = time.monotonic() + within_s
+    while not holds():
+        if time.monotonic() > deadline:
+            raise Failure(f"it has not happened within {within_s:.0f} s", why=state(), code=Exit.TIMED_OUT)
+        time.sleep(_POLL_S)
+
+
+def fetched(model: ModelRecord) -> str:
+    """What was fetched, in a few words."""
+    files = model["files"] or []
+    return f"{size(model['bytes_done'])} in {len(files)} files, every sha256 verified"
