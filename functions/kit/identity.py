@@ -26,6 +26,8 @@ LEEWAY_S: Final = 5
 MAX_CREDENTIAL_BYTES: Final = 8192
 # Verdicts kept per process, about 300 bytes each.
 CACHE_SIZE: Final = 4096
+# A verdict outlives its signing key by this at most, so that a withdrawn key is soon worth nothing.
+VERDICT_TTL_S: Final = 600.0
 
 ACTIONS_OF_ROLE: Final[Mapping[str, tuple[str, ...]]] = {
     "user": ("infer", "read"),
@@ -77,7 +79,7 @@ class Verifier:
         self._keys = keys
         self._api_keys = api_keys
         self._clock = clock
-        self._verdicts: dict[bytes, Identity] = {}
+        self._verdicts: dict[bytes, tuple[float, Identity]] = {}
 
     async def identify(self, authorization: str | None) -> Identity:
         """Verify `Bearer <jwt | api key>` or `APIKEY <api key>`.
@@ -102,8 +104,9 @@ class Verifier:
     async def _by_token(self, token: str) -> Identity:
         digest = hashlib.sha256(token.encode()).digest()
         known = self._verdicts.get(digest)
-        if known is not None and self._clock() < known.expires_at:
-            return known
+        now = self._clock()
+        if known is not None and now < known[0]:
+            return known[1]
         identity = await self._verify(token)
         self._remember(digest, identity)
         return identity
@@ -111,7 +114,7 @@ class Verifier:
     def _remember(self, digest: bytes, identity: Identity) -> None:
         if len(self._verdicts) >= CACHE_SIZE:
             self._verdicts.pop(next(iter(self._verdicts)))
-        self._verdicts[digest] = identity
+        self._verdicts[digest] = (min(identity.expires_at, self._clock() + VERDICT_TTL_S), identity)
 
     async def _verify(self, token: str) -> Identity:
         import jwt

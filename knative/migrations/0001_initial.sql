@@ -4,11 +4,19 @@ CREATE TABLE users (
     username       TEXT PRIMARY KEY,
     password_hash  TEXT NOT NULL,
     role           TEXT NOT NULL CHECK (role IN ('admin', 'operator', 'user')),
-    failed_logins  INT NOT NULL DEFAULT 0,
-    locked_until   TIMESTAMPTZ,
     created_at     TIMESTAMPTZ NOT NULL DEFAULT now(),
     updated_at     TIMESTAMPTZ NOT NULL DEFAULT now()
 );
+
+-- Wrong passwords in a row, by the SHA-256 of the name that was typed, whether a user has it or not: a lock on real
+-- names alone would tell which names are real. Rows an hour old are forgotten.
+CREATE TABLE login_failures (
+    name_sha256   BYTEA PRIMARY KEY,
+    failures      INT NOT NULL,
+    locked_until  TIMESTAMPTZ NOT NULL,
+    updated_at    TIMESTAMPTZ NOT NULL DEFAULT now()
+);
+CREATE INDEX login_failures_by_age ON login_failures (updated_at);
 
 -- A key is stored as the SHA-256 of its whole text: with 190 random bits a slow hash adds nothing (ASVS 6.5.2).
 CREATE TABLE api_keys (

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from functions.kit import apikey, remote
-from functions.kit.identity import AUDIENCE, ISSUER, TOKEN_TYPE, Identity, Verifier
+from functions.kit.identity import AUDIENCE, ISSUER, TOKEN_TYPE, VERDICT_TTL_S, Identity, Verifier
 from functions.kit.problem import Forbidden, Retry, Unauthorized
 
 NOW = int(time.time())
@@ -241,3 +241,22 @@ async def test_a_verdict_on_an_api_key_is_kept_briefly() -> None:
     expected = Identity("ann", "user", ("*",), ("infer",), 1000.0 + remote.API_KEY_TTL_S, "abcdefgh")
     assert [expected, expected, None] == [*first, await keys.identity(key)]
     assert auth.calls == 2
+
+
+async def test_a_withdrawn_signing_key_is_soon_worth_nothing() -> None:
+    """A cached verdict is asked again after its time to live, though the token itself lives longer."""
+
+    class Withdrawable(Keys):
+        gone = False
+
+        async def key(self, kid: str) -> Any | None:
+            return None if self.gone else await super().key(kid)
+
+    keys, clock = Withdrawable(), Clock()
+    clock.now = float(NOW)
+    verifier, token = Verifier(keys, NoApiKeys(), clock=clock), _token({**CLAIMS, "exp": NOW + 3000})
+    await verifier.identify(f"Bearer {token}")
+    keys.gone = True
+    clock.now += VERDICT_TTL_S + 1
+    with pytest.raises(Unauthorized):
+        await verifier.identify(f"Bearer {token}")
