@@ -30,12 +30,12 @@ class _File(Struct, frozen=True, forbid_unknown_fields=True):
 class Parameter(_File, frozen=True):
     """One parameter that users may set. flag: the engine's option, absent where only the contract reads it.
 
-    off: the option for a boolean's `false`; without it `false` is what the engine does anyway.
+    negation: the option for a boolean's `false`; without it `false` is what the engine does anyway.
     """
 
     type: Literal["integer", "number", "boolean", "choice"]
     flag: str | None = None
-    off: str | None = None
+    negation: str | None = None
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
@@ -171,7 +171,7 @@ def arguments(runtime: Runtime, params: Mapping[str, Scalar]) -> list[str]:
     found: list[str] = []
     for name, value in params.items():
         parameter = runtime.parameters[name]
-        option = parameter.off if value is False else parameter.flag
+        option = parameter.negation if value is False else parameter.flag
         if option is not None:
             found += [option] if isinstance(value, bool) else [option, str(value)]
     return found
