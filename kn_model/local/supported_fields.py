@@ -293,11 +293,15 @@ _HTTP_ROUTE: Final = (
     Field("spec.rules[].matches[].path.type", only=("PathPrefix", "Exact")),
     Field("spec.rules[].matches[].path.value"),
     Field("spec.rules[].matches[].method"),
+    Field("spec.rules[].matches[].headers[].type", only=("Exact",)),
+    Field("spec.rules[].matches[].headers[].name"),
+    Field("spec.rules[].matches[].headers[].value"),
     Field("spec.rules[].filters[].type", only=("URLRewrite",)),
     Field("spec.rules[].filters[].urlRewrite.hostname", note="says which service is meant"),
-    Field("spec.rules[].filters[].urlRewrite.path.type", only=("ReplacePrefixMatch",)),
+    Field("spec.rules[].filters[].urlRewrite.path.type", only=("ReplacePrefixMatch", "ReplaceFullPath")),
     Field("spec.rules[].filters[].urlRewrite.path.replacePrefixMatch"),
-    _ignored("spec.rules[].backendRefs", "the rewritten host name says which service is meant", "any"),
+    Field("spec.rules[].filters[].urlRewrite.path.replaceFullPath"),
+    _part("spec.rules[].backendRefs", "only where no host name is rewritten, else that says which service", "any"),
     _ignored("spec.rules[].timeouts", "the service's own timeouts hold", "any"),
 )
 
