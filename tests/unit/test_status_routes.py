@@ -57,7 +57,7 @@ class Roles:
         return Identity("somebody", role, ("*",), ACTIONS_OF_ROLE[role], 0.0)
 
 
-async def unpublished(headers: Mapping[str, str], data: bytes) -> None:  # noqa: ARG001  # it keeps nothing
+async def unpublished(headers: Mapping[str, str], data: bytes) -> None:
     """A Broker that takes everything."""
 
 
