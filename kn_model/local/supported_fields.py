@@ -50,6 +50,7 @@ def _under(prefix: str, fields: Sequence[Field]) -> tuple[Field, ...]:
 
 
 _OWN_PROCESS: Final = "instances are processes of the user who started the runtime"
+_TOKENS: Final = "every instance gets its account's token, which opens nothing but this runtime's API"
 _NO_SIDECAR: Final = "no queue-proxy runs here"
 _NO_GATEWAY: Final = "the front door of the runtime is the only gateway"
 
@@ -133,7 +134,7 @@ CONTAINER: Final = (
     _ignored("resources.requests", "one machine: nothing is scheduled", "quantities"),
     _part(
         "resources.limits",
-        "memory: the process is limited; nvidia.com/gpu: must be there and free; cpu: ignored",
+        "memory: whoever holds more is stopped; nvidia.com/gpu: has to be there and free; cpu: ignored",
         "quantities",
     ),
     *_under("readinessProbe", _PROBE),
@@ -169,7 +170,7 @@ POD: Final = (
     *_under("containers[]", CONTAINER),
     *_VOLUMES,
     Field("serviceAccountName"),
-    Field("automountServiceAccountToken", "boolean"),
+    _ignored("automountServiceAccountToken", _TOKENS, "boolean"),
     _ignored("enableServiceLinks", "no variables for other services are set", "boolean"),
     _ignored("imagePullSecrets[].name", "nothing is pulled"),
     _ignored("nodeSelector", "one machine: nothing is scheduled", "map"),
@@ -283,7 +284,6 @@ _BY_SELECTOR: Final = (
     Field("matchExpressions[].operator"),
     Field("matchExpressions[].values", "strings"),
 )
-_ONE_RUN: Final = "runs whenever the runtime starts, before the services"
 _NOT_ENFORCED: Final = "whoever holds a token of this runtime may use its whole API"
 
 _HTTP_ROUTE: Final = (
@@ -349,11 +349,13 @@ FIELDS: Final[Mapping[Kind, Sequence[Field]]] = {
     kinds.HTTP_ROUTE: _HTTP_ROUTE,
     kinds.GATEWAY: (_ignored("spec", _NO_GATEWAY, "any"),),
     kinds.JOB: (
-        _ignored("spec.backoffLimit", _ONE_RUN, "integer"),
-        _ignored("spec.activeDeadlineSeconds", _ONE_RUN, "integer"),
-        _ignored("spec.ttlSecondsAfterFinished", _ONE_RUN, "integer"),
+        Field("spec.backoffLimit", "integer"),
+        Field("spec.activeDeadlineSeconds", "integer"),
+        _ignored(
+            "spec.ttlSecondsAfterFinished", "a finished Job stays; it runs again when its manifest changes", "integer"
+        ),
         _ignored("spec.template.metadata", "no pod carries it", "any"),
-        _ignored("spec.template.spec.restartPolicy", _ONE_RUN),
+        _ignored("spec.template.spec.restartPolicy", "every try is a new process"),
         *_under("spec.template.spec", POD),
     ),
     kinds.NAMESPACE: (_ignored("spec", "a namespace has no settings here", "any"),),
@@ -369,7 +371,7 @@ FIELDS: Final[Mapping[Kind, Sequence[Field]]] = {
         _ignored("immutable", "a Secret can always be changed", "boolean"),
     ),
     kinds.SERVICE_ACCOUNT: (
-        Field("automountServiceAccountToken", "boolean"),
+        _ignored("automountServiceAccountToken", _TOKENS, "boolean"),
         _ignored("imagePullSecrets", "nothing is pulled", "any"),
         _ignored("secrets", "tokens are given to instances directly", "any"),
     ),
@@ -383,7 +385,6 @@ KEPT_ONLY: Final[Mapping[tuple[str, str], str]] = {
     ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"): _NOT_ENFORCED,
     ("gateway.networking.k8s.io/v1", "GatewayClass"): _NO_GATEWAY,
     ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant"): _NO_GATEWAY,
-    ("networking.k8s.io/v1", "NetworkPolicy"): "everything listens on loopback",
     ("eventing.knative.dev/v1beta2", "EventType"): "a registry for people",
     ("apiextensions.k8s.io/v1", "CustomResourceDefinition"): "objects of the new kind are kept and watched",
     ("v1", "Service"): "written by this runtime for people to see",

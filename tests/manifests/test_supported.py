@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from kn_model.local.kinds import BUILT_IN
 from kn_model.local.supported import check, misshapen
+from kn_model.local.supported_fields import FIELDS, KEPT_ONLY
 
 SERVICE: dict[str, Any] = {
     "apiVersion": "serving.knative.dev/v1",
@@ -56,10 +58,7 @@ POD = "spec.template.spec"
         (trigger({"any": [{"not": {"cesql": "true"}}]}), ["spec.filters[0].any[0].not.cesql: is not supported here"]),
         (trigger({"any": [{"not": {"prefix": {"type": "a"}}}]}), []),
         (trigger({"exact": {"type": 1}}), ["spec.filters[0].exact: expected a map of strings, got dict"]),
-        (
-            {"apiVersion": "sinks.knative.dev/v1alpha1", "kind": "JobSink"},
-            ["kind: JobSink (sinks.knative.dev/v1alpha1) does not run here"],
-        ),
+        ({"apiVersion": "torpor.dev/v1", "kind": "ModelServe", "spec": {"model": "m"}}, []),
         ({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "rules": []}, []),
     ],
 )
@@ -84,6 +83,12 @@ def test_annotations_of_knative_mean_something_or_are_refused(key: str, value: s
     obj["spec"]["template"]["metadata"]["annotations"][key] = value
     where = f"spec.template.metadata.annotations[{key}]: "
     assert [where + text for text in expected] == check(obj)
+
+
+def test_every_kind_that_is_kept_is_in_the_table() -> None:
+    """A kind without fields of its own is said to be without effect."""
+    known = {(kind.api_version, kind.kind) for kind in FIELDS} | KEPT_ONLY.keys()
+    assert [] == [kind.kind for kind in BUILT_IN if (kind.api_version, kind.kind) not in known]
 
 
 def test_shape_is_told_apart_from_support() -> None:
