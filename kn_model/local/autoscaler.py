@@ -9,7 +9,7 @@ Source: knative/serving `pkg/autoscaler/scaling/autoscaler.go`, `pkg/reconciler/
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from kn_model.local.quantities import seconds
 

@@ -106,7 +106,7 @@ def _injected(
     revision: Mapping[str, Any], place: Place, machine: Machine, mounted: Sequence[volumes.Mount]
 ) -> dict[str, str]:
     labels = revision["metadata"].get("labels") or {}
-    kube_host, _, kube_port = machine.addresses.kube.removeprefix("http://").rpartition(":")
+    kube_host, _, kube_port = machine.addresses.kube.partition("://")[2].rpartition(":")
     env = {name: machine.environ[name] for name in FROM_THE_MACHINE if name in machine.environ}
     env |= {
         "PYTHONUNBUFFERED": "1",  # so that the last words of a crash are in the log
