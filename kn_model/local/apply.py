@@ -6,11 +6,12 @@ and the manifests no longer have goes. An object that somebody changed since sta
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from kn_model.local import kinds
 from kn_model.local.admission import Denied, admit
+from kn_model.local.generated_secrets import is_generated
 from kn_model.local.kinds import Kind, Object, UnknownKind, kind_of
 from kn_model.local.store import ObjectStore
 from kn_model.local.supported import check
@@ -54,12 +55,22 @@ async def apply(store: ObjectStore, objects: Iterable[Object]) -> None:
             await _replace(store, kind, found, marked)
 
 
-async def prune(store: ObjectStore, objects: Iterable[Object], *, keep: Callable[[Object], bool]) -> None:
-    """Delete what an earlier run applied and `objects` no longer have, unless `keep` says to leave it."""
+async def ensure(store: ObjectStore, obj: Object, *, renew: bool) -> None:
+    """Create an object that the runtime itself makes; with `renew`, also make an older one of ours true again."""
+    kind, metadata = kind_of(obj), obj["metadata"]
+    found = store.find(kind, metadata.get("namespace", ""), metadata["name"])
+    if found is None:
+        await store.create(obj)
+    elif renew and is_generated(found):
+        await store.update({**found, "data": obj["data"]})
+
+
+async def prune(store: ObjectStore, objects: Iterable[Object]) -> None:
+    """Delete what an earlier run applied and `objects` no longer have."""
     wanted = {_identity(obj) for obj in objects}
     for kind in (*kinds.BUILT_IN, *store.custom_kinds()):
         for found in store.list(kind):
-            if _mark(found) and _identity(found) not in wanted and not keep(found):
+            if _mark(found) and _identity(found) not in wanted:
                 await store.delete(kind, found["metadata"].get("namespace", ""), found["metadata"]["name"])
 
 

@@ -19,6 +19,11 @@ NAMESPACE: Final = "torpor"
 GENERATED: Final = {"app.kubernetes.io/managed-by": "kn-model"}
 
 
+def namespace() -> Object:
+    """Where they live; the manifests may say more about it later."""
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+
+
 def postgres(url: str) -> Object:
     """How functions reach the database. Made true at every start."""
     return _secret("torpor-postgres", {"url": url})

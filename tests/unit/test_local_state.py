@@ -1,0 +1,50 @@
+"""The runtime's folder: one holder, and nobody else reads its secrets."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from kn_model.local import state
+from kn_model.local.state import AlreadyRunning, FolderError, Runtime, State
+
+RUNTIME = Runtime(os.getpid(), "http://127.0.0.1:1", "http://127.0.0.1:2", "2026-01-01T00:00:00Z")
+
+
+def test_a_second_runtime_is_refused_by_pid(tmp_path: Path) -> None:
+    """Two runtimes never share a folder; the message names the one that runs."""
+    with State(tmp_path).lock(), pytest.raises(AlreadyRunning, match=f"pid {os.getpid()}"), State(tmp_path).lock():
+        pass
+
+
+def test_what_a_killed_runtime_left_does_not_count(tmp_path: Path) -> None:
+    """runtime.json without a held lock is no runtime."""
+    (tmp_path / "lock").write_text("1")
+    State(tmp_path).record(RUNTIME, "token")
+    assert (state.read(tmp_path), state.is_held(tmp_path)) == (None, False)
+
+
+def test_a_running_runtime_is_found(tmp_path: Path) -> None:
+    """While the folder is held, runtime.json says where it listens; after that there is none."""
+    with State(tmp_path).lock():
+        State(tmp_path).record(RUNTIME, "token")
+        found = state.read(tmp_path)
+    assert (found, state.read(tmp_path)) == (RUNTIME, None)
+
+
+def test_secrets_are_private(tmp_path: Path) -> None:
+    """The kubeconfig has the administrator's token, so only its owner reads it."""
+    State(tmp_path).record(RUNTIME, "token")
+    assert (tmp_path / "kubeconfig").stat().st_mode & 0o777 == 0o600
+
+
+def test_an_unusable_folder_is_named(tmp_path: Path) -> None:
+    """A folder that cannot be made is a message, not a traceback."""
+    (tmp_path / "file").touch()
+    with pytest.raises(FolderError, match="--dir"), State(tmp_path / "file" / "below").lock():
+        pass
+
+
+def test_stopping_what_does_not_run_says_so(tmp_path: Path) -> None:
+    """`down` without `up` is no error."""
+    assert state.stop(tmp_path) is False
