@@ -92,7 +92,7 @@ def _detached(folder: Path, arguments: Sequence[str], *, as_json: bool) -> None:
             do="Use it, or end it first: kn model down",
             code=Exit.REFUSED,
         )
-    log = folder / "logs" / "runtime.log"
+    log = folder / "logs" / "up.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     process = _start(log, arguments)
     found = _wait(folder, process, log)

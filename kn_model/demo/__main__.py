@@ -90,7 +90,7 @@ def _hub(stack: ExitStack, folder: Path) -> str:
     if hub.answers(url, REPOSITORY):
         say(f"{url} answers")
         return url
-    say(f"{url} does not answer within {hub.ANSWERS_WITHIN_S:.0f} s: a small hub on this machine takes its place")
+    say(f"{url} does not answer: a small hub on this machine takes its place")
     return stack.enter_context(hub.small_hub(folder, say))
 
 
