@@ -100,7 +100,7 @@ class Middleware:
         return caller
 
     async def _generate(self, scope: Scope, receive: Receive, send: Send, caller: Identity) -> None:
-        body = await _body(scope, receive, self._deps.max_body_bytes)
+        body = await _body(receive, self._deps.max_body_bytes)
         choices = routes.check_body(body, self._deps.max_choices, self._deps.max_inputs)
         call = Call(caller, self._deps.names[1], choices)
         try:
@@ -191,7 +191,7 @@ def _inner(scope: Scope, request_id: str) -> Scope:
     return {**scope, "path": raw_path.decode("ascii"), "raw_path": raw_path, "root_path": "", "headers": headers}
 
 
-async def _body(scope: Scope, receive: Receive, limit: int) -> bytes:
+async def _body(receive: Receive, limit: int) -> bytes:
     """The request's body, bounded while it arrives: a Content-Length is only a promise."""
     too_large = Refusal(413, f"a request may have {limit} bytes", "request_too_large")
     parts: list[bytes] = []

@@ -134,5 +134,3 @@ def _batch(value: Any) -> int:
     if not isinstance(value, list):
         return 1
     return sum(1 for entry in value if isinstance(entry, str | list)) or 1
-
-

@@ -31,7 +31,7 @@ def register(architectures: Sequence[str]) -> None:
 
 
 def parse(arguments: Sequence[str]) -> Namespace:
-    """vLLM's own parser and checks."""
+    """The parser of vLLM and checks."""
     parsed: Namespace = make_arg_parser(FlexibleArgumentParser()).parse_args(list(arguments))
     validate_parsed_serve_args(parsed)
     return parsed

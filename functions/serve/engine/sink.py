@@ -22,7 +22,7 @@ class Sink(Protocol):
         """All bytes are in: make the file immutable as far as it can be, and show it in the directory."""
 
     def close(self) -> None:
-        """vLLM has loaded it: give the memory or the disk back."""
+        """The engine has loaded it: give the memory or the disk back."""
 
 
 class MemorySink:

@@ -91,7 +91,7 @@ def architectures(directory: Path) -> list[str]:
 
 
 def require_libnuma() -> None:
-    """vLLM's CPU kernels link against it and would fail later with a riddle. Raises Refused."""
+    """The CPU kernels of vLLM link against it and would fail later with a riddle. Raises Refused."""
     if sys.platform == "linux" and ctypes.util.find_library("numa") is None and not _loads("libnuma.so.1"):
         raise Refused("the system library libnuma is missing: run `apt-get install libnuma1`")
 

@@ -120,7 +120,9 @@ async def _ranges(
         yield await ahead.popleft()
 
 
-async def patiently(read: Callable[[], Awaitable[T]], *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> T:
+async def patiently(
+    read: Callable[[], Awaitable[T]], *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+) -> T:
     """Repeat a read that may work later, with doubling pauses. Raises its last Retry after ATTEMPTS tries."""
     for attempt in range(ATTEMPTS - 1):
         try:

@@ -1,0 +1,125 @@
+"""The engines under test: how each is started, and how a test speaks to it."""
+
+import asyncio
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from functions.kit.objects import S3Objects
+from functions.kit.settings import Secret
+from kn_model.hub import smollm2
+from kn_model.local.seaweed import Seaweed
+from tests.conformance.platform import Platform
+
+SERVER = "smol"
+MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+UUID = "11111111-1111-4111-8111-111111111111"
+# vLLM's imports alone take eight seconds on two idle cores.
+START_S = 300
+ENGINE_ARGS = ["--enforce-eager", "--dtype", "bfloat16", "--max-model-len", "2048", "--max-num-seqs", "8"]
+KV_CACHE_BYTES = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A running engine and the platform around it."""
+
+    name: str
+    url: str
+    platform: Platform
+    process: subprocess.Popen[bytes]
+
+    def client(self, credential: str | None = None) -> httpx.Client:
+        """An HTTP client that carries a credential (by default a user's token); an empty one carries none."""
+        credential = f"Bearer {self.platform.token()}" if credential is None else credential
+        headers = {"authorization": credential} if credential else {}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=60)
+
+
+@contextmanager
+def running(name: str, module: str, platform: Platform, environ: Mapping[str, str], log: Path) -> Iterator[Engine]:
+    """Start `python -m module`, wait for /health, stop it with SIGTERM at the end."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = {
+        "TORPOR_SERVER_NAME": SERVER,
+        "TORPOR_MODEL_NAME": MODEL,
+        "TORPOR_JWKS_URL": f"{platform.url}/jwks.json",
+        "TORPOR_VERIFY_URL": f"{platform.url}/verify",
+        "TORPOR_BROKER_URL": f"{platform.url}/broker",
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+    }
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module],
+            env={**os.environ, **settings, **environ},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    engine = Engine(name, f"http://127.0.0.1:{port}", platform, process)
+    try:
+        _wait(engine, log)
+        yield engine
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _wait(engine: Engine, log: Path) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        assert engine.process.poll() is None, f"{engine.name} ended: {log.read_text(errors='replace')[-3000:]}"
+        try:
+            if httpx.get(f"{engine.url}/health", timeout=5).status_code == httpx.codes.OK:
+                return
+        except httpx.TransportError:
+            time.sleep(0.05)
+    raise AssertionError(f"{engine.name} was not ready in {START_S} s: {log.read_text(errors='replace')[-3000:]}")
+
+
+@contextmanager
+def stored_model(folder: Path, source: Path | None = None) -> Iterator[dict[str, str]]:
+    """An S3 that holds the model as download stores it; the settings with which an engine finds it there."""
+    server = Seaweed(folder / "s3", folder / "s3.log")
+    with asyncio.Runner() as runner:
+        runner.run(server.start())
+        try:
+            found = server.credentials
+            objects = S3Objects(
+                found.endpoint, found.region, Secret(found.access_key), Secret(found.secret_key), found.bucket
+            )
+            runner.run(store(objects, source or smollm2.ensure(say=lambda _: None)))
+            yield {
+                "TORPOR_MODEL_UUID": UUID,
+                "TORPOR_S3_ENDPOINT": found.endpoint,
+                "TORPOR_S3_REGION": found.region,
+                "TORPOR_S3_BUCKET": found.bucket,
+                "TORPOR_S3_ACCESS_KEY": found.access_key,
+                "TORPOR_S3_SECRET_KEY": found.secret_key,
+                "TORPOR_ENGINE_ARGS": json.dumps([*ENGINE_ARGS, f"--kv-cache-memory-bytes={KV_CACHE_BYTES}"]),
+            }
+        finally:
+            runner.run(server.stop())
+
+
+async def store(objects: S3Objects, source: Path) -> None:
+    """Put every file of a repository and its manifest into the bucket."""
+    files = []
+    for path in sorted(path for path in source.iterdir() if path.is_file()):
+        data = path.read_bytes()
+        files.append({"path": path.name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()})
+        await objects.put(f"models/{UUID}/{path.name}", data)
+    manifest = {"version": 1, "model_uuid": UUID, "model_name": MODEL, "files": files}
+    await objects.put(f"manifests/{UUID}.json", json.dumps(manifest).encode())
