@@ -17,8 +17,10 @@ TOKEN_BYTES: Final = 32
 class ServiceTokens:
     """Tokens in `folder`: `<namespace>/<service account>/token`. They are made anew at every start of the runtime."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ca: Path) -> None:
+        """ca: the PEM file of the API's certificate, which goes beside each token."""
         self._folder = folder
+        self.ca = ca
         # By hash: a lookup's timing then says nothing about a token.
         self._users: dict[bytes, str] = {}
         self._folders: dict[tuple[str, str], Path] = {}
@@ -32,6 +34,7 @@ class ServiceTokens:
             folder.mkdir(parents=True, exist_ok=True)
             write_private(folder / "token", self._token_for(f"system:serviceaccount:{namespace}:{account}"))
             write_private(folder / "namespace", namespace)
+            write_private(folder / "ca.crt", self.ca.read_text())
             self._folders[key] = folder
         return self._folders[key]
 

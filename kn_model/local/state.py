@@ -4,6 +4,7 @@ Called by the supervisor (`State.lock`, `record`) and by `kn model` (`read`, `st
 the lock, which the kernel releases when its holder dies; `runtime.json` only says more about the holder.
 """
 
+import base64
 import fcntl
 import json
 import os
@@ -20,6 +21,8 @@ import yaml
 # Two signals end the supervisor at once; a stopped one answers to neither.
 ORDERLY_S: Final = 30.0
 AT_ONCE_S: Final = 5.0
+LOCK_TRIES: Final = 10
+LOCK_PAUSE_S: Final = 0.03
 
 
 class FolderError(Exception):
@@ -81,7 +84,7 @@ class State:
                 f"cannot keep files in {self.folder}: {error.strerror}. Choose another with --dir"
             ) from error
         with file:
-            if not _try_lock(file.fileno()):
+            if not _lock(file.fileno()):
                 raise AlreadyRunning(self.folder, _holder(self.folder))
             file.truncate(0)
             file.write(str(os.getpid()))
@@ -91,20 +94,24 @@ class State:
             finally:
                 (self.folder / "runtime.json").unlink(missing_ok=True)
 
-    def record(self, runtime: Runtime, token: str) -> None:
-        """Tell others how to reach us: `runtime.json` and a kubeconfig with the administrator's token."""
-        write_private(self.kubeconfig, yaml.safe_dump(kubeconfig(runtime.kube_url, token), sort_keys=False))
+    def record(self, runtime: Runtime, token: str, ca: Path) -> None:
+        """Tell others how to reach us: `runtime.json` and a kubeconfig with the administrator's token.
+
+        ca: the PEM file of the API's certificate.
+        """
+        text = yaml.safe_dump(kubeconfig(runtime.kube_url, token, ca.read_bytes()), sort_keys=False)
+        write_private(self.kubeconfig, text)
         write_private(self.folder / "runtime.json", json.dumps(vars(runtime)))
 
 
-def kubeconfig(server: str, token: str) -> Mapping[str, object]:
+def kubeconfig(server: str, token: str, ca: bytes) -> Mapping[str, object]:
     """A kubeconfig for one administrator of one API."""
-    name = "torpor"
+    name, trust = "torpor", base64.b64encode(ca).decode()
     return {
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": name,
-        "clusters": [{"name": name, "cluster": {"server": server}}],
+        "clusters": [{"name": name, "cluster": {"server": server, "certificate-authority-data": trust}}],
         "users": [{"name": name, "user": {"token": token}}],
         "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": "torpor"}}],
     }
@@ -164,6 +171,15 @@ def _holder(folder: Path) -> int | None:
         return int((folder / "lock").read_text())
     except (OSError, ValueError):
         return None
+
+
+def _lock(descriptor: int) -> bool:
+    """Take the lock. Who only asks whether it is held (`is_held`) has it for a moment, so one refusal says nothing."""
+    for _ in range(LOCK_TRIES):
+        if _try_lock(descriptor):
+            return True
+        time.sleep(LOCK_PAUSE_S)
+    return False
 
 
 def _try_lock(descriptor: int) -> bool:

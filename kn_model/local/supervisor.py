@@ -37,6 +37,8 @@ FAILURES: Final = (
     JobFailed,
 )
 
+__all__ = ["Options", "run"]
+
 _LOG = logging.getLogger(__name__)
 
 

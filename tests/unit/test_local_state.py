@@ -11,6 +11,12 @@ from kn_model.local.state import AlreadyRunning, FolderError, Runtime, State
 RUNTIME = Runtime(os.getpid(), "http://127.0.0.1:1", "http://127.0.0.1:2", "2026-01-01T00:00:00Z")
 
 
+def _certificate(folder: Path) -> Path:
+    file = folder / "ca.crt"
+    file.write_text("PEM")
+    return file
+
+
 def test_a_second_runtime_is_refused_by_pid(tmp_path: Path) -> None:
     """Two runtimes never share a folder; the message names the one that runs."""
     with State(tmp_path).lock(), pytest.raises(AlreadyRunning, match=f"pid {os.getpid()}"), State(tmp_path).lock():
@@ -20,21 +26,21 @@ def test_a_second_runtime_is_refused_by_pid(tmp_path: Path) -> None:
 def test_what_a_killed_runtime_left_does_not_count(tmp_path: Path) -> None:
     """runtime.json without a held lock is no runtime."""
     (tmp_path / "lock").write_text("1")
-    State(tmp_path).record(RUNTIME, "token")
+    State(tmp_path).record(RUNTIME, "token", _certificate(tmp_path))
     assert (state.read(tmp_path), state.is_held(tmp_path)) == (None, False)
 
 
 def test_a_running_runtime_is_found(tmp_path: Path) -> None:
     """While the folder is held, runtime.json says where it listens; after that there is none."""
     with State(tmp_path).lock():
-        State(tmp_path).record(RUNTIME, "token")
+        State(tmp_path).record(RUNTIME, "token", _certificate(tmp_path))
         found = state.read(tmp_path)
     assert (found, state.read(tmp_path)) == (RUNTIME, None)
 
 
 def test_secrets_are_private(tmp_path: Path) -> None:
     """The kubeconfig has the administrator's token, so only its owner reads it."""
-    State(tmp_path).record(RUNTIME, "token")
+    State(tmp_path).record(RUNTIME, "token", _certificate(tmp_path))
     assert (tmp_path / "kubeconfig").stat().st_mode & 0o777 == 0o600
 
 

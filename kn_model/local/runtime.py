@@ -1,0 +1,167 @@
+"""Puts the parts of the laptop runtime together, in the order in which they need each other.
+
+    PostgreSQL, S3 and rendering side by side -> objects and their API -> Secrets, manifests, Jobs
+    -> front door, serving -> broker, sources -> ready
+
+Called by the supervisor alone. Closing the stack that it fills ends everything in the opposite order.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Coroutine, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import asyncpg
+from aiohttp import ClientSession, TCPConnector
+
+from kn_model.local import (
+    admission,
+    api,
+    certificate,
+    cluster,
+    dependencies,
+    generated_secrets,
+    gpus,
+    kinds,
+    listener,
+    proxy,
+    render,
+    supported,
+)
+from kn_model.local.addresses import Addresses
+from kn_model.local.apply import apply, checked, ensure, prune
+from kn_model.local.broker import Broker
+from kn_model.local.broker_ledger import Ledger
+from kn_model.local.dependencies import Dependencies
+from kn_model.local.directory import Directory
+from kn_model.local.frontdoor import FrontDoor, application
+from kn_model.local.jobs import Jobs
+from kn_model.local.kinds import Object, kind_of
+from kn_model.local.launcher import Folders, Launcher
+from kn_model.local.options import CLONE, Options
+from kn_model.local.pod_plan import Machine
+from kn_model.local.progress import step
+from kn_model.local.service_tokens import ServiceTokens
+from kn_model.local.serving import Serving
+from kn_model.local.sources import Sources
+from kn_model.local.state import Runtime, State
+from kn_model.local.storage import PostgresStorage
+from kn_model.local.store import ObjectStore
+
+# The store writes one at a time; the broker accepts, claims, finishes and renews side by side.
+CONNECTIONS: Final = 6
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the parts share: the objects, where the runtime listens, and who may ask for what."""
+
+    store: ObjectStore
+    addresses: Addresses
+    tokens: ServiceTokens
+    launcher: Launcher
+
+
+async def start(stack: AsyncExitStack, state: State, options: Options) -> Sequence["asyncio.Task[None]"]:
+    """Start everything. The tasks that are returned end only when something breaks for good."""
+    options.tell(f"starting in {state.folder}")
+    depends, manifests = await asyncio.gather(
+        dependencies.started(state, options.environ, options.tell), asyncio.to_thread(_manifests, options)
+    )
+    stack.push_async_callback(depends.stop)
+    keeping = [_task(stack, dependencies.keep(server, options.tell)) for server in depends.servers]
+    pool = await asyncpg.create_pool(depends.database_url, min_size=1, max_size=CONNECTIONS)
+    stack.callback(pool.terminate)
+    parts = await _parts(stack, state, options, PostgresStorage(pool))
+    jobs = Jobs(parts.store, parts.launcher)
+    session = await stack.enter_async_context(ClientSession(connector=TCPConnector(limit=0)))
+    broker = Broker(parts.store, Ledger(pool), session, parts.addresses)
+    await _front_door(stack, parts, options, broker)
+    working = [_task(stack, jobs.run())]
+    await _apply(parts.store, jobs, depends, manifests)
+    working.append(_task(stack, broker.run(alone=depends.own_database)))
+    working.append(_task(stack, Sources(parts.store, session, parts.addresses).run()))
+    _ready(state, options, parts)
+    return [*keeping, *working]
+
+
+async def _parts(stack: AsyncExitStack, state: State, options: Options, storage: PostgresStorage) -> Parts:
+    """The objects, their API, and what starts processes."""
+    store = ObjectStore(storage)
+    await store.open()
+    tls = await asyncio.to_thread(certificate.ensure, state.folder / "tls")
+    tokens = ServiceTokens(state.folder / "tokens", tls.ca)
+    serves = api.application(cluster.Cluster(store, admission.admit, supported.check), tokens.user_of)
+    runner = await listener.listen(serves, options.kube_port, tls=tls.context())
+    stack.push_async_callback(runner.cleanup)
+    addresses = Addresses(
+        front=f"http://{listener.LOOPBACK}:{options.port}",
+        kube=f"https://{listener.LOOPBACK}:{listener.port_of(runner)}",
+    )
+    machine = Machine(addresses, sys.executable, CLONE, options.environ)
+    folders = Folders(state.logs, state.pods, tokens.folder_of)
+    return Parts(store, addresses, tokens, Launcher(machine, folders, store.find, gpus.Gpus(gpus.present())))
+
+
+async def _front_door(stack: AsyncExitStack, parts: Parts, options: Options, broker: Broker) -> None:
+    """The port that people call, and the services behind it."""
+    directory = Directory()
+    session = await stack.enter_async_context(proxy.client())
+    door = FrontDoor(directory, parts.store, session, broker.ingress)
+    runner = await listener.listen(application(door), options.port)
+    stack.push_async_callback(runner.cleanup)
+    serving = Serving(parts.store, parts.launcher, parts.addresses, directory)
+    await serving.start()
+    stack.push_async_callback(serving.stop)
+
+
+async def _apply(store: ObjectStore, jobs: Jobs, depends: Dependencies, manifests: Sequence[Object]) -> None:
+    """Secrets, then everything up to the Jobs, then, once those are done, what needs their work."""
+    await ensure(store, generated_secrets.namespace(), renew=False)
+    await ensure(store, generated_secrets.postgres(depends.database_url), renew=True)
+    await ensure(store, generated_secrets.s3(depends.s3), renew=True)
+    await ensure(store, generated_secrets.auth(), renew=False)
+    before, after = _around_jobs(manifests)
+    await prune(store, manifests)
+    await apply(store, before)
+    for job in (each for each in before if kind_of(each) == kinds.JOB):
+        metadata = job["metadata"]
+        async with step(f"Job {metadata['name']}"):
+            await jobs.finished(metadata["namespace"], metadata["name"])
+    await apply(store, after)
+
+
+def _manifests(options: Options) -> Sequence[Object]:
+    """The rendered objects with the values of this run, checked."""
+    values = {"public-url": f"http://{listener.LOOPBACK}:{options.port}", **options.values}
+    return checked(render.configured(render.render(options.manifests), values))
+
+
+def _around_jobs(manifests: Sequence[Object]) -> tuple[Sequence[Object], Sequence[Object]]:
+    """`checked` has put what others refer to, Jobs last, before the rest."""
+    last = max((n for n, each in enumerate(manifests) if kind_of(each) == kinds.JOB), default=-1)
+    return manifests[: last + 1], manifests[last + 1 :]
+
+
+def _ready(state: State, options: Options, parts: Parts) -> None:
+    """Tell programs and people where we are."""
+    started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    to = parts.addresses
+    state.record(Runtime(os.getpid(), to.front, to.kube, started), parts.tokens.administrator, parts.tokens.ca)
+    options.tell(f"ready: {to.front}  (kubectl --kubeconfig {state.kubeconfig} get ksvc,trigger)")
+
+
+def _task(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+    """Run it until the stack is closed."""
+    task = asyncio.create_task(work)
+
+    async def end() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    stack.push_async_callback(end)
+    return task
