@@ -44,8 +44,8 @@ RETURNING *;
 -- name: move_server
 -- What the cluster last said, and the state that follows; started_at is when the server last became ready.
 UPDATE server_records
-SET status = $2, error = nullif($3, ''), observed = $4, revision = nullif($5, ''), updated_at = now(),
-    started_at = CASE WHEN $2 = 'ready' AND status <> 'ready' THEN now() ELSE started_at END
+SET status = $2::text, error = nullif($3, ''), observed = $4, revision = nullif($5, ''), updated_at = now(),
+    started_at = CASE WHEN $2::text = 'ready' AND status <> 'ready' THEN now() ELSE started_at END
 WHERE uuid = $1
 RETURNING *;
 

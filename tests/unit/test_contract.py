@@ -59,8 +59,10 @@ def test_weights_count_as_loaded(model: ModelFacts, dtype: str, expected: int) -
 
 
 def test_smollm2_on_a_laptop() -> None:
-    """134,515,008 x 2 bytes; eight requests of 4,096 tokens at 23,040 bytes; 2048 x (2 x 1536 + 4 x 576) x 2 bytes
-    and 8 x 49,152 x 8 bytes; 1,000 MB of engine: each rounded up to a whole MB.
+    """Each part, rounded up to a whole MB.
+
+    134,515,008 x 2 bytes; eight requests of 4,096 tokens at 23,040 bytes; 2,048 x (2 x 1,536 + 4 x 576) x 2 bytes and
+    8 x 49,152 x 8 bytes; 1,000 MB of engine.
     """
     verdict = contract.assess(SMOLLM2_FACTS, cpu(4096))
     assert verdict.split == Split(weights_mb=257, kv_cache_mb=720, activations_mb=24, overhead_mb=1000)

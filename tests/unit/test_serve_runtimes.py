@@ -81,7 +81,7 @@ def test_a_refusal_says_what_is_allowed() -> None:
 @pytest.mark.parametrize("name", BUILT_IN)
 @pytest.mark.parametrize("truth", [True, False])
 def test_the_engine_takes_every_parameter(name: str, *, truth: bool) -> None:
-    """serve's allow-list is inside the engine's own, for every parameter at either end of its bounds."""
+    """The allow-list of serve is inside the engine's own, for every parameter at either end of its bounds."""
     known = runtime(name)
     params: dict[str, Any] = {}
     for key, parameter in known.parameters.items():

@@ -1,0 +1,265 @@
+"""The world around `serve` in its integration tests: a Kubernetes API over HTTP, a Broker, and callers with roles.
+
+The API keeps its objects in the laptop runtime's store and admits them by its webhooks' rules, so versions, generations
+and refusals are those of the runtime. No controller runs in it: a test says what the cluster reports.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import msgspec
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from functions.kit import app, events
+from functions.kit.bus import Bus, PublishError
+from functions.kit.db import Database
+from functions.kit.identity import ACTIONS_OF_ROLE, Identity
+from functions.kit.kube import Kube
+from functions.kit.problem import Unauthorized
+from functions.kit.settings import Secret
+from functions.serve.app import routes
+from functions.serve.deps import Deps
+from functions.serve.runtimes import Runtimes
+from functions.serve.settings import Settings
+from kn_model.local import api_paths
+from kn_model.local.admission import admit
+from kn_model.local.api_errors import ApiError
+from kn_model.local.kinds import HTTP_ROUTE, REVISION, SERVICE, Kind
+from kn_model.local.storage import MemoryStorage
+from kn_model.local.store import ObjectStore
+
+Json = dict[str, Any]
+NAMESPACE = "torpor"
+
+
+class Killed(BaseException):
+    """The process ended here: nothing after this line happened. Not an Exception, as a kill is caught by nobody."""
+
+
+@dataclass
+class Cluster:
+    """The Kubernetes API. `faults`: answers for the next writes instead of doing them, as (status, reason, message)."""
+
+    store: ObjectStore = field(default_factory=lambda: ObjectStore(MemoryStorage()))
+    faults: list[tuple[int, str, str]] = field(default_factory=list)
+    writes: list[str] = field(default_factory=list)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Any request to the API."""
+        try:
+            address = api_paths.parse(request.path)
+            if request.method == "GET":
+                found = self._read(address, request.query)
+            else:
+                found = await self._write(request, address)
+        except ApiError as error:
+            status = error.status()
+            return web.json_response(status, status=status["code"])
+        return web.json_response(found)
+
+    def _read(self, address: api_paths.Address, query: Mapping[str, str]) -> Json:
+        if address.name:
+            return self.store.get(address.kind, address.namespace, address.name)
+        labels = query.get("labelSelector", "")
+        return {"items": self.store.list(address.kind, address.namespace, labels=labels)}
+
+    async def _write(self, request: web.Request, address: api_paths.Address) -> Json:
+        self.writes.append(f"{request.method} {address.kind.plural}")
+        if self.faults:
+            code, reason, message = self.faults.pop(0)
+            text = msgspec.json.encode({"kind": "Status", "code": code, "reason": reason, "message": message}).decode()
+            raise web.HTTPException(text=text) if code == 0 else _status(code)(text=text)
+        if request.method == "DELETE":
+            return await self.store.delete(address.kind, address.namespace, address.name)
+        assert request.query["fieldValidation"] == "Strict"
+        if request.method == "POST":
+            return await self.store.create(admit(await request.json()))
+        old = self.store.get(address.kind, address.namespace, address.name)
+        return await self.store.update(admit(await request.json(), old))
+
+    def names(self, kind: Kind) -> list[str]:
+        """The objects of a kind, by name."""
+        return sorted(obj["metadata"]["name"] for obj in self.store.list(kind, NAMESPACE))
+
+    def service(self, name: str) -> Json:
+        """One Knative Service."""
+        return self.store.get(SERVICE, NAMESPACE, name)
+
+    async def report(self, name: str, *conditions: tuple[str, str, str], replicas: int | None = None) -> list[Json]:
+        """What the cluster says of the current generation; with `replicas` its revision is told as well."""
+        service = self.service(name)
+        generation = service["metadata"]["generation"]
+        status = {
+            "observedGeneration": generation,
+            "latestCreatedRevisionName": f"{name}-{generation:05}",
+            "conditions": [{"type": "Ready", "status": conditions[0][1], "reason": conditions[0][2]}],
+        }
+        told = [await self.store.set_status(SERVICE, NAMESPACE, name, status)]
+        if replicas is not None:
+            told.append(await self._report_revision(service, generation, conditions[1:], replicas))
+        return told
+
+    async def _report_revision(
+        self, service: Json, generation: int, conditions: tuple[tuple[str, str, str], ...], replicas: int
+    ) -> Json:
+        name = f"{service['metadata']['name']}-{generation:05}"
+        if self.store.find(REVISION, NAMESPACE, name) is None:
+            template = service["spec"]["template"]
+            labels = {**template["metadata"]["labels"], "serving.knative.dev/configurationGeneration": str(generation)}
+            await self.store.create(
+                {
+                    "apiVersion": "serving.knative.dev/v1",
+                    "kind": "Revision",
+                    "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels},
+                    "spec": template["spec"],
+                }
+            )
+        told = [{"type": kind, "status": state, "reason": why, "message": f"{why}."} for kind, state, why in conditions]
+        status = {"observedGeneration": 1, "actualReplicas": replicas, "conditions": told}
+        return await self.store.set_status(REVISION, NAMESPACE, name, status)
+
+
+def _status(code: int) -> type[web.HTTPException]:
+    """The exception that answers with this code."""
+    return type("Fault", (web.HTTPException,), {"status_code": code})
+
+
+@dataclass
+class Broker:
+    """Keeps what is published, for the test to deliver when it likes. `down`: takes nothing."""
+
+    held: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    down: bool = False
+
+    async def __call__(self, headers: Mapping[str, str], data: bytes) -> None:
+        """One event."""
+        if self.down:
+            raise PublishError("the Broker is down (test)")
+        self.held.append((dict(headers), data))
+
+    def types(self) -> list[str]:
+        """The types of what is held."""
+        return [headers["ce-type"] for headers, _ in self.held]
+
+
+class Roles:
+    """A verifier for which the credential is the role's name."""
+
+    async def identify(self, authorization: str | None) -> Identity:
+        """`Bearer <role>`."""
+        role = (authorization or "").removeprefix("Bearer ")
+        if role not in ACTIONS_OF_ROLE:
+            raise Unauthorized("no token")
+        return Identity(f"a-{role}", role, ("*",), ACTIONS_OF_ROLE[role], 0.0)
+
+
+@dataclass
+class World:
+    """Everything that a test of `serve` touches."""
+
+    http: httpx.AsyncClient
+    db: Database
+    cluster: Cluster
+    broker: Broker
+    count: int = 0
+
+    async def event(self, kind: str, data: Any, *, id: str = "") -> httpx.Response:  # noqa: A002  # CloudEvents' word
+        """Deliver one event as the Broker does; without an id it gets a new one."""
+        self.count += 1
+        headers = events.headers(id or f"test-{self.count}", "/test", kind, "test", {"actor": "somebody"})
+        return await self.http.post("/events", content=msgspec.json.encode(data), headers=headers)
+
+    async def deliver(self) -> list[int]:
+        """Deliver what the Broker holds, and what that leads to. Answers the status codes."""
+        codes: list[int] = []
+        while self.broker.held:
+            headers, data = self.broker.held.pop(0)
+            codes.append((await self.http.post("/events", content=data, headers=headers)).status_code)
+        return codes
+
+    async def tell(self, *objects: Json, change: str = "update") -> list[int]:
+        """Deliver objects as the ApiServerSource does."""
+        kind = f"dev.knative.apiserver.resource.{change}"
+        return [(await self.event(kind, obj)).status_code for obj in objects]
+
+    async def tick(self) -> int:
+        """Deliver one tick."""
+        return (await self.event(events.TICK, {})).status_code
+
+    async def server(self, name: str) -> Any:
+        """The newest record of this name."""
+        rows = await self.db.fetch("SELECT * FROM server_records WHERE service_name = $1 ORDER BY created_at", name)
+        return rows[-1]
+
+    async def status(self, name: str) -> tuple[str, str | None]:
+        """State and error of a server."""
+        row = await self.server(name)
+        return row["status"], row["error"]
+
+    async def running(self, **request: Any) -> Json:
+        """A server that was asked for and whose objects exist."""
+        answer = await self.http.post("/serve", json={"model": "smol", **request})
+        assert answer.status_code == 202, answer.text
+        await self.deliver()
+        created: Json = answer.json()
+        return created
+
+
+SMOL: Json = {
+    "format": "safetensors",
+    "config": {
+        "architectures": ["LlamaForCausalLM"],
+        "hidden_size": 576,
+        "intermediate_size": 1536,
+        "max_position_embeddings": 8192,
+        "num_attention_heads": 9,
+        "num_hidden_layers": 30,
+        "num_key_value_heads": 3,
+        "vocab_size": 49152,
+        "dtype": "bfloat16",
+    },
+    "weights_bytes": 269_030_016,
+    "parameters": {"BF16": 134_515_008},
+}
+
+
+async def add_model(db: Database, uuid: str, name: str, *, status: str = "available", serve: Any = None) -> None:
+    """A model as download leaves it."""
+    await db.execute(
+        "INSERT INTO model_records (uuid, model_name, source, status, model_metadata, serve) VALUES ($1,$2,$3,$4,$5,$6)",
+        uuid,
+        name,
+        f"hf://owner/{name}",
+        status,
+        SMOL,
+        serve,
+    )
+
+
+@asynccontextmanager
+async def world(database_url: str) -> AsyncIterator[World]:
+    """`serve` on a database of its own, with one available model named smol (uuid m-1)."""
+    cluster, broker, db = Cluster(), Broker(), Database(Secret(database_url))
+    await cluster.store.open()
+    handler = web.Application()
+    handler.router.add_route("*", "/{path:.*}", cluster.answer)
+    async with TestServer(handler) as server:
+        settings = Settings(
+            database_url=Secret(database_url), kube_url=str(server.make_url("")), default_runtime="vllm-cpu"
+        )
+        api = Kube(settings.kube_url, "/nonexistent")
+        deps = Deps(settings, db, Bus(db, "/torpor/serve", broker), api, Roles(), Runtimes())
+        transport = httpx.ASGITransport(app.build(routes(deps), ready={}))
+        caller = {"authorization": "Bearer operator"}
+        async with httpx.AsyncClient(transport=transport, base_url="http://serve", headers=caller) as http:
+            await add_model(db, "m-1", "smol")
+            yield World(http, db, cluster, broker)
+        await api.close()
+    await db.close()
+
+
+__all__ = ["HTTP_ROUTE", "NAMESPACE", "REVISION", "SERVICE", "SMOL", "Killed", "World", "add_model", "world"]
