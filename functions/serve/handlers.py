@@ -177,12 +177,12 @@ def _now() -> datetime:
 
 
 def _object(event: CloudEvent) -> Json:
-    """The object in an ApiServerSource event. Raises Reject for anything else."""
+    """The Service or Revision in an ApiServerSource event. Raises Reject for anything else."""
     try:
         obj = msgspec.json.decode(event.data, type=Json)
-        kind, _ = obj["kind"], obj["metadata"]["resourceVersion"]
-    except (msgspec.MsgspecError, KeyError, TypeError) as error:
-        raise Reject(f"the event carries no Kubernetes object: {error}") from error
-    if kind not in {"Service", "Revision"}:
-        raise Reject(f"serve follows Services and Revisions, not objects of kind {kind}")
+        if obj["kind"] not in {"Service", "Revision"}:
+            raise Reject(f"serve follows Services and Revisions, not objects of kind {obj['kind']}")
+        observe.read(obj)
+    except (msgspec.MsgspecError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise Reject(f"the event carries no Service or Revision: {error!r}") from error
     return obj

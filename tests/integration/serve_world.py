@@ -4,10 +4,10 @@ The API keeps its objects in the laptop runtime's store and admits them by its w
 and refusals are those of the runtime. No controller runs in it: a test says what the cluster reports.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import msgspec
@@ -28,11 +28,12 @@ from functions.serve.settings import Settings
 from kn_model.local import api_paths
 from kn_model.local.admission import admit
 from kn_model.local.api_errors import ApiError
-from kn_model.local.kinds import HTTP_ROUTE, REVISION, SERVICE, Kind
+from kn_model.local.kinds import REVISION, SERVICE, Kind
 from kn_model.local.storage import MemoryStorage
 from kn_model.local.store import ObjectStore
 
 Json = dict[str, Any]
+T = TypeVar("T")
 NAMESPACE = "torpor"
 
 
@@ -42,10 +43,16 @@ class Killed(BaseException):
 
 @dataclass
 class Cluster:
-    """The Kubernetes API. `faults`: answers for the next writes instead of doing them, as (status, reason, message)."""
+    """The Kubernetes API.
+
+    faults: answers for the next writes, as (status, message), instead of doing them. lost: how many of the next writes
+    are done and then answered 504. before: called once before the next write is done.
+    """
 
     store: ObjectStore = field(default_factory=lambda: ObjectStore(MemoryStorage()))
-    faults: list[tuple[int, str, str]] = field(default_factory=list)
+    faults: list[tuple[int, str]] = field(default_factory=list)
+    lost: int = 0
+    before: Callable[[], Awaitable[object]] | None = None
     writes: list[str] = field(default_factory=list)
 
     async def answer(self, request: web.Request) -> web.Response:
@@ -70,9 +77,17 @@ class Cluster:
     async def _write(self, request: web.Request, address: api_paths.Address) -> Json:
         self.writes.append(f"{request.method} {address.kind.plural}")
         if self.faults:
-            code, reason, message = self.faults.pop(0)
-            text = msgspec.json.encode({"kind": "Status", "code": code, "reason": reason, "message": message}).decode()
-            raise web.HTTPException(text=text) if code == 0 else _status(code)(text=text)
+            raise _fault(*self.faults.pop(0))
+        if self.before is not None:
+            before, self.before = self.before, None
+            await before()
+        done = await self._do(request, address)
+        if self.lost:
+            self.lost -= 1
+            raise _fault(504, "the answer was lost")
+        return done
+
+    async def _do(self, request: web.Request, address: api_paths.Address) -> Json:
         if request.method == "DELETE":
             return await self.store.delete(address.kind, address.namespace, address.name)
         assert request.query["fieldValidation"] == "Strict"
@@ -123,9 +138,42 @@ class Cluster:
         return await self.store.set_status(REVISION, NAMESPACE, name, status)
 
 
-def _status(code: int) -> type[web.HTTPException]:
-    """The exception that answers with this code."""
-    return type("Fault", (web.HTTPException,), {"status_code": code})
+def _fault(code: int, message: str) -> web.HTTPException:
+    """The answer of an API server that refuses or fails."""
+    kind = type("Fault", (web.HTTPException,), {"status_code": code})
+    text = msgspec.json.encode({"kind": "Status", "code": code, "reason": "Fault", "message": message}).decode()
+    fault: web.HTTPException = kind(text=text)
+    return fault
+
+
+@dataclass
+class Mortal:
+    """The client of the API, in a process that is killed when `calls_left` calls were made and one more was answered."""
+
+    api: Kube
+    calls_left: int = -1
+
+    async def get(self, resource: str, **query: str) -> Json | None:
+        """GET."""
+        return self._survive(await self.api.get(resource, **query))
+
+    async def create(self, collection: str, body: Mapping[str, Any]) -> Json:
+        """POST."""
+        return self._survive(await self.api.create(collection, body))
+
+    async def replace(self, resource: str, body: Mapping[str, Any]) -> Json:
+        """PUT."""
+        return self._survive(await self.api.replace(resource, body))
+
+    async def delete(self, resource: str) -> bool:
+        """DELETE."""
+        return self._survive(await self.api.delete(resource))
+
+    def _survive(self, answer: T) -> T:
+        self.calls_left -= 1
+        if self.calls_left == -1:
+            raise Killed
+        return answer
 
 
 @dataclass
@@ -165,6 +213,7 @@ class World:
     db: Database
     cluster: Cluster
     broker: Broker
+    api: Mortal
     count: int = 0
 
     async def event(self, kind: str, data: Any, *, id: str = "") -> httpx.Response:  # noqa: A002  # CloudEvents' word
@@ -251,15 +300,13 @@ async def world(database_url: str) -> AsyncIterator[World]:
         settings = Settings(
             database_url=Secret(database_url), kube_url=str(server.make_url("")), default_runtime="vllm-cpu"
         )
-        api = Kube(settings.kube_url, "/nonexistent")
+        kube = Kube(settings.kube_url, "/nonexistent")
+        api = Mortal(kube, calls_left=-1)
         deps = Deps(settings, db, Bus(db, "/torpor/serve", broker), api, Roles(), Runtimes())
         transport = httpx.ASGITransport(app.build(routes(deps), ready={}))
         caller = {"authorization": "Bearer operator"}
         async with httpx.AsyncClient(transport=transport, base_url="http://serve", headers=caller) as http:
             await add_model(db, "m-1", "smol")
-            yield World(http, db, cluster, broker)
-        await api.close()
+            yield World(http, db, cluster, broker, api)
+        await kube.close()
     await db.close()
-
-
-__all__ = ["HTTP_ROUTE", "NAMESPACE", "REVISION", "SERVICE", "SMOL", "Killed", "World", "add_model", "world"]

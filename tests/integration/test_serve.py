@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from functions.kit.events import ModelAvailable
-from tests.integration.serve_world import HTTP_ROUTE, NAMESPACE, SERVICE, World, add_model, world
+from kn_model.local.kinds import HTTP_ROUTE, SERVICE
+from tests.integration.serve_world import NAMESPACE, World, add_model, world
 
 READY, UNREADY = ("Ready", "True", ""), ("Ready", "Unknown", "Deploying")
 
