@@ -63,6 +63,7 @@ SECRET: Final = Kind("", "v1", "Secret", "secrets", has_status=False)
 SERVICE_ACCOUNT: Final = Kind("", "v1", "ServiceAccount", "serviceaccounts", ("sa",), has_status=False)
 CORE_SERVICE: Final = Kind("", "v1", "Service", "services", ("svc",), categories=("all",))
 POD: Final = Kind("", "v1", "Pod", "pods", ("po",), categories=("all",))
+EVENT: Final = Kind("", "v1", "Event", "events", ("ev",), has_status=False)
 JOB: Final = Kind("batch", "v1", "Job", "jobs", categories=("all",))
 SERVICE: Final = _serving("Service", "services", "kservice", "ksvc")
 CONFIGURATION: Final = _serving("Configuration", "configurations", "config", "cfg")
@@ -90,6 +91,7 @@ BUILT_IN: Final[Sequence[Kind]] = (
     SERVICE_ACCOUNT,
     CORE_SERVICE,
     POD,
+    EVENT,
     JOB,
     SERVICE,
     CONFIGURATION,

@@ -3,11 +3,12 @@
 Called by the store. Rules: k8s.io/apiserver `pkg/registry/rest/{create,update}.go`; merge patch: RFC 7396.
 """
 
+import base64
 import copy
 from collections.abc import Mapping
 from typing import Any
 
-from kn_model.local.kinds import Kind, Object
+from kn_model.local.kinds import SECRET, Kind, Object
 
 _FIXED = ("uid", "creationTimestamp", "generation", "name", "namespace")
 
@@ -26,7 +27,7 @@ def created(kind: Kind, obj: Mapping[str, Any], uid: str, now: str) -> Object:
         metadata.pop("namespace", None)
     if kind.has_status:
         metadata["generation"] = 1
-    return new
+    return _encoded(new) if kind == SECRET else new
 
 
 def updated(kind: Kind, old: Mapping[str, Any], wanted: Mapping[str, Any]) -> Object:
@@ -43,7 +44,7 @@ def updated(kind: Kind, old: Mapping[str, Any], wanted: Mapping[str, Any]) -> Ob
             new["status"] = copy.deepcopy(old["status"])
         if _desired(new) != _desired(old):
             metadata["generation"] += 1
-    return new
+    return _encoded(new) if kind == SECRET else new
 
 
 def with_status(old: Mapping[str, Any], status: Mapping[str, Any]) -> Object:
@@ -66,3 +67,10 @@ def merge_patch(target: Any, patch: Any) -> Any:
 
 def _desired(obj: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in obj.items() if key not in ("metadata", "status")}
+
+
+def _encoded(secret: Object) -> Object:
+    """A Secret's `stringData` is for writing only: it becomes part of `data`."""
+    plain = secret.pop("stringData", None) or {}
+    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in plain.items()}
+    return {"type": "Opaque"} | secret | {"data": (secret.get("data") or {}) | encoded}

@@ -96,6 +96,11 @@ class Replicas:
             self._look()
             self._tick_on()
 
+    @property
+    def backing_off(self) -> bool:
+        """Whether the next start has to wait, since the last ones failed."""
+        return self._clock() < self._retry_at
+
     def lost(self, instance: Instance) -> None:
         """Nobody listens there any more: a call was refused by the machine itself."""
         if self.activator.remove(instance):
@@ -119,7 +124,7 @@ class Replicas:
         wait_s = self._retry_at - self._clock()
         if self._failure and wait_s > 0:
             raise NotStarting(self._failure, wait_s)
-        self._scale_to(max(1, self.limits.policy.min_scale))
+        self.scale_to(max(1, self.limits.policy.min_scale))
         self._tick_on()
 
     def _look(self) -> None:
@@ -128,7 +133,7 @@ class Replicas:
             return
         decision = decide(self.limits.policy, self._load(), self._clock())
         self._panic_since = decision.panic_since
-        self._scale_to(decision.scale)
+        self.scale_to(decision.scale)
 
     def _reach_initial_scale(self) -> None:
         if self._failure and self._clock() > self._deadline:
@@ -137,11 +142,12 @@ class Replicas:
             self._failure = StartFailed("ProgressDeadlineExceeded", message)
             self._changed()
         else:
-            self._scale_to(self.limits.policy.initial_scale)
+            self.scale_to(self.limits.policy.initial_scale)
 
-    def _scale_to(self, wanted: int) -> None:
+    def scale_to(self, wanted: int) -> None:
+        """Start what is missing (unless it backs off), let go of what is too much; the next tick may decide otherwise."""
         self._desired = wanted
-        if self._clock() >= self._retry_at:
+        if not self.backing_off:
             for _ in range(wanted - self._current()):
                 self._starting += 1
                 self._spawn(self._live())

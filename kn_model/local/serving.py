@@ -52,7 +52,7 @@ class Serving:
         self._launcher = launcher
         self._addresses = addresses
         self._directory = directory
-        self._replicas: dict[Key, Replicas] = {}
+        self._running: dict[Key, Replicas] = {}
         self._due: asyncio.Queue[Key] = asyncio.Queue()
         self._queued: set[Key] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -69,7 +69,11 @@ class Serving:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(replicas.stop(grace_s) for replicas in self._replicas.values()))
+        await asyncio.gather(*(replicas.stop(grace_s) for replicas in self._running.values()))
+
+    def replicas(self, namespace: str, revision: str) -> Replicas:
+        """The instances of one revision. KeyError when it does not run here."""
+        return self._running[namespace, revision]
 
     # --- what is due ---
 
@@ -144,7 +148,7 @@ class Serving:
 
     def _replicas_of(self, revision: Object, service: Key) -> Replicas:
         key = _key(revision)
-        if key not in self._replicas:
+        if key not in self._running:
             replicas = Replicas(
                 revision,
                 _limits(revision),
@@ -152,12 +156,12 @@ class Serving:
                 achieved=bool(read(revision).status),
                 changed=lambda: self._enqueue(service),
             )
-            self._replicas[key] = replicas
+            self._running[key] = replicas
             self._directory.revisions[key] = Live(replicas, _timeouts(revision))
-        return self._replicas[key]
+        return self._running[key]
 
     async def _forget(self, key: Key, grace_s: float) -> None:
-        replicas = self._replicas.pop(key, None)
+        replicas = self._running.pop(key, None)
         self._directory.revisions.pop(key, None)
         if replicas is not None:
             await replicas.stop(grace_s)
