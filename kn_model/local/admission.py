@@ -65,7 +65,7 @@ def admit(
     old: what it replaces, None when it is new. config: the cluster's; a fresh installation's when left out.
     Objects that no webhook looks at come back as they are.
     """
-    admitted = copy.deepcopy(dict(obj))
+    admitted: Object = _without_nulls(obj)
     webhook = _webhook(admitted)
     if webhook is None:
         return admitted
@@ -81,6 +81,13 @@ def admit(
     review = serving.Review(admitted, before, settings)
     _refuse(webhook, kind, admitted, sorted({str(found) for rule in webhook.rules for found in rule(review)}))
     return admitted
+
+
+def _without_nulls(value: Any) -> Any:
+    """A deep copy as a typed API server decodes it: a field that is null is not there."""
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def _webhook(obj: Mapping[str, Any]) -> Webhook | None:

@@ -69,13 +69,13 @@ def misshapen(obj: Mapping[str, Any]) -> list[str]:
 
 
 def _problems(obj: Mapping[str, Any]) -> Iterator[Problem]:
-    name = (str(obj.get("apiVersion", "")), str(obj.get("kind", "")))
-    if name in KEPT_ONLY:
-        return
     try:
         kind = kind_of(obj)
     except UnknownKind:
         # A kind of somebody's CRD, or none at all: the API knows which.
+        return
+    if kind not in FIELDS:
+        # Kept without effect, as KEPT_ONLY says: nothing of it can be honoured or not.
         return
     yield from _walk(_shape(kind), obj, "")
 
@@ -109,17 +109,26 @@ def _reach(node: _Node, path: str) -> _Node:
 def _walk(node: _Node, value: Any, path: str) -> Iterator[Problem]:
     if value is None:
         return
-    expected = _expected(node)
-    words, fits = _TYPES[expected]
+    words, fits = _TYPES[_expected(node)]
     if not fits(value):
         yield Problem(path, f"expected {words}, got {type(value).__name__}", of_shape=True)
         return
+    if node.leaf and node.leaf.honour is Honour.REFUSED:
+        yield Problem(path, "is not supported here")
+        yield from (problem for problem in _below(node, value, path) if problem.of_shape)
+        return
     if node.leaf:
         yield from _limits(node.leaf, value, path)
-    if expected == "map":
+    yield from _below(node, value, path)
+
+
+def _below(node: _Node, value: Any, path: str) -> Iterator[Problem]:
+    if _expected(node) == "map":
         yield from _keys(node, value, path)
     elif isinstance(value, list) and node.items:
         for index, item in enumerate(value):
+            if item is None:
+                yield Problem(f"{path}[{index}]", "expected an item, got null", of_shape=True)
             yield from _walk(node.items, item, f"{path}[{index}]")
     elif isinstance(value, Mapping) and node.children:
         yield from _children(node, value, path)
@@ -175,7 +184,8 @@ def page() -> str:
     ]
     for kind, fields in FIELDS.items():
         lines += ["", f"## {kind.kind} (`{kind.api_version}`)", "", "| field | here | note |", "| --- | --- | --- |"]
-        lines += [_row(each) for each in fields]
+        refused = tuple(f"{each.path}{mark}" for each in fields if each.honour is Honour.REFUSED for mark in ".[")
+        lines += [_row(each) for each in fields if not each.path.startswith(refused)]
     lines += ["", "## Kept, without effect", "", "| kind | why |", "| --- | --- |"]
     lines += [f"| {kind} (`{version}`) | {why} |" for (version, kind), why in KEPT_ONLY.items()]
     return "\n".join(lines) + "\n"
@@ -185,11 +195,6 @@ def _row(each: Field) -> str:
     only = " or ".join(f"`{word}`" for word in each.only if word)
     note = "; ".join(part for part in (f"only {only}" if only else "", each.note) if part)
     return f"| `{each.path}` | {each.honour.value} | {note} |"
-
-
-def ignored(kind: Kind) -> list[str]:
-    """The fields of a kind that are kept without effect, for messages and tests."""
-    return [each.path for each in FIELDS[kind] if each.honour is Honour.NONE]
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ class Honour(Enum):
     FULL = "honoured"
     PART = "in part"
     NONE = "ignored"
+    REFUSED = "refused"
+    """Listed because admission judges it before anybody learns that it is refused: its shape has to be known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,10 @@ def _ignored(path: str, note: str, kind: str = "string") -> Field:
 
 def _part(path: str, note: str, kind: str = "string", only: tuple[str, ...] = ()) -> Field:
     return Field(path, kind, Honour.PART, note, only)
+
+
+def _refused(path: str, note: str, kind: str) -> Field:
+    return Field(path, kind, Honour.REFUSED, note)
 
 
 def _under(prefix: str, fields: Sequence[Field]) -> tuple[Field, ...]:
@@ -168,7 +174,12 @@ _VOLUMES: Final = (
 POD: Final = (
     Field("containers", "list", note="one container", at_most=1),
     *_under("containers[]", CONTAINER),
+    _refused("initContainers", "one process is what an instance is", "list"),
+    *_under("initContainers[]", CONTAINER),
     *_VOLUMES,
+    _refused("volumes[].persistentVolumeClaim", "no volumes outlive an instance", "object"),
+    Field("volumes[].persistentVolumeClaim.claimName"),
+    Field("volumes[].persistentVolumeClaim.readOnly", "boolean"),
     Field("serviceAccountName"),
     _ignored("automountServiceAccountToken", _TOKENS, "boolean"),
     _ignored("enableServiceLinks", "no variables for other services are set", "boolean"),
@@ -320,7 +331,10 @@ FIELDS: Final[Mapping[Kind, Sequence[Field]]] = {
             "metadata.annotations{messaging.knative.dev/async-handler}",
             "an accepted event is durable before the answer, whatever it says",
         ),
-        _ignored("spec.config", _ONE_BROKER, "any"),
+        _ignored("spec.config.apiVersion", _ONE_BROKER),
+        _ignored("spec.config.kind", _ONE_BROKER),
+        _ignored("spec.config.name", _ONE_BROKER),
+        _ignored("spec.config.namespace", _ONE_BROKER),
         *_DELIVERY,
     ),
     kinds.TRIGGER: (
@@ -387,6 +401,7 @@ KEPT_ONLY: Final[Mapping[tuple[str, str], str]] = {
     ("gateway.networking.k8s.io/v1beta1", "ReferenceGrant"): _NO_GATEWAY,
     ("eventing.knative.dev/v1beta2", "EventType"): "a registry for people",
     ("apiextensions.k8s.io/v1", "CustomResourceDefinition"): "objects of the new kind are kept and watched",
+    ("v1", "Event"): "written by this runtime for people to see",
     ("v1", "Service"): "written by this runtime for people to see",
     ("v1", "Pod"): "written by this runtime for people to see",
 }
