@@ -1,7 +1,7 @@
 """What Knative's admission webhooks do to an object before it is stored: fill in defaults, then refuse what is wrong.
 
 Called by the API of the laptop runtime on every write, and by the manifest tests. Pure: values in, a new value or
-`Denied` out. The rules are the tables in `admission_{serving,pod,container,probe,scale,eventing}`. What the API server
+`Denied` out. The rules are the tables in `admission_{serving,pod,container,volume,probe,scale,eventing,sources}`. What the API server
 checks before any webhook, a field's existence and type, is `supported.check`.
 """
 
@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 from kn_model.local import admission_defaults as defaults
 from kn_model.local import admission_eventing as eventing
 from kn_model.local import admission_serving as serving
+from kn_model.local import admission_sources as sources
 from kn_model.local import kinds
 from kn_model.local.admission_config import ClusterConfig
 from kn_model.local.api_errors import BadRequest
@@ -48,8 +49,8 @@ WEBHOOKS: Final[Mapping[Kind, Webhook]] = {
     kinds.ROUTE: Webhook(_SERVING, defaults.default_route, serving.ROUTE_RULES),
     kinds.BROKER: Webhook(_EVENTING, defaults.default_broker, eventing.BROKER_RULES),
     kinds.TRIGGER: Webhook(_EVENTING, defaults.default_trigger, eventing.TRIGGER_RULES),
-    kinds.PING_SOURCE: Webhook(_EVENTING, defaults.default_ping_source, eventing.PING_SOURCE_RULES),
-    kinds.API_SERVER_SOURCE: Webhook(_EVENTING, defaults.default_api_server_source, eventing.API_SERVER_SOURCE_RULES),
+    kinds.PING_SOURCE: Webhook(_EVENTING, defaults.default_ping_source, sources.PING_SOURCE_RULES),
+    kinds.API_SERVER_SOURCE: Webhook(_EVENTING, defaults.default_api_server_source, sources.API_SERVER_SOURCE_RULES),
 }
 
 

@@ -1,7 +1,8 @@
 """Which field of which kind the laptop runtime honours: the table behind `supported.check` and docs/supported.md.
 
 A manifest field that is not here is refused by name. Paths: `[]` is every item of a list, `{key}` one key of a map.
-Types are those of the Kubernetes API; `@path` is the shape found at another path of the same kind.
+Types are those of the Kubernetes API; `@path` is the shape found at another path of the same kind. The file is long because
+it is that table.
 """
 
 from collections.abc import Mapping, Sequence

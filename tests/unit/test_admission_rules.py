@@ -18,6 +18,8 @@ from kn_model.local import admission_pod as pod
 from kn_model.local import admission_probe as probe
 from kn_model.local import admission_scale as scale
 from kn_model.local import admission_serving as serving
+from kn_model.local import admission_sources as sources
+from kn_model.local import admission_volume as volume
 from kn_model.local.admission import Denied, admit
 from kn_model.local.admission_config import ClusterConfig
 from tests.unit.admission_objects import ABSENT, BROKER, PING, REVISION, ROUTE, SERVICE, TRIGGER, WATCH, put
@@ -283,27 +285,27 @@ CASES = (
         {f"{TEMPLATE}.containers.append": {**SIDECAR, "livenessProbe": {"httpGet": {"path": "/"}}}},
     ),
     Case(
-        pod.volume_names,
+        volume.volume_names,
         f"invalid value: T_MP: {TEMPLATE}.volumes[0].name",
         {f"{TEMPLATE}.volumes[0].name": "T_MP", f"{CONTAINER}.volumeMounts[0].name": "T_MP"},
     ),
     Case(
-        pod.volumes_mounted,
+        volume.volumes_mounted,
         f'volume with name "x" not mounted: {TEMPLATE}.volumes[1].name',
         {f"{TEMPLATE}.volumes.append": {"name": "x", "emptyDir": {}}},
     ),
     Case(
-        pod.volume_sources,
+        volume.volume_sources,
         f"must not set the field(s): {TEMPLATE}.volumes[0].hostPath",
         {f"{TEMPLATE}.volumes[0]": {"name": "tmp", "hostPath": {"path": "/"}}},
     ),
     Case(
-        pod.empty_dirs,
+        volume.empty_dirs,
         f"invalid value: Tape: {TEMPLATE}.volumes[0].emptyDir.medium",
         {f"{TEMPLATE}.volumes[0].emptyDir.medium": "Tape"},
     ),
     Case(
-        pod.claims_read_only,
+        volume.claims_read_only,
         "Persistent volume write support is disabled, but found persistent volume claim c that is not read-only: "
         f"{TEMPLATE}.volumes[0]",
         {f"{TEMPLATE}.volumes[0]": {"name": "tmp", "persistentVolumeClaim": {"claimName": "c"}}},
@@ -466,38 +468,36 @@ CASES = (
         TRIGGER,
     ),
     # Sources.
+    Case(sources.source_sink, "expected at least one, got none: spec.sink.ref, spec.sink.uri", {"spec.sink": {}}, PING),
     Case(
-        eventing.source_sink, "expected at least one, got none: spec.sink.ref, spec.sink.uri", {"spec.sink": {}}, PING
-    ),
-    Case(
-        eventing.source_overrides,
+        sources.source_overrides,
         "invalid key name 'model_id': spec.ceOverrides.extensions.model_id\n"
         "CloudEvent attributes are lower-case letters and digits, at most 20",
         {"spec.ceOverrides": {"extensions": {"model_id": "x"}}},
         PING,
     ),
     Case(
-        eventing.ping_schedule,
+        sources.ping_schedule,
         "invalid value: unsupported descriptor @every: spec.schedule",
         {"spec.schedule": "@every 1m"},
         PING,
     ),
     Case(
-        eventing.ping_timezone,
+        sources.ping_timezone,
         "invalid value: provided bad location Moon/Sea: unknown time zone Moon/Sea: spec.timezone",
         {"spec.timezone": "Moon/Sea"},
         PING,
     ),
     Case(
-        eventing.ping_data,
+        sources.ping_data,
         "expected exactly one, got both: spec.data, spec.dataBase64",
         {"spec.data": "a", "spec.dataBase64": "YQ=="},
         PING,
     ),
-    Case(eventing.watched_mode, "invalid value: Diff: spec.mode", {"spec.mode": "Diff"}, WATCH),
-    Case(eventing.watched_resources, "missing field(s): spec.resources", {"spec.resources": []}, WATCH),
+    Case(sources.watched_mode, "invalid value: Diff: spec.mode", {"spec.mode": "Diff"}, WATCH),
+    Case(sources.watched_resources, "missing field(s): spec.resources", {"spec.resources": []}, WATCH),
     Case(
-        eventing.watched_selectors,
+        sources.watched_selectors,
         "invalid value: Near: spec.resources[0].selector.matchExpressions[0].operator",
         {"spec.resources[0].selector.matchExpressions[0].operator": "Near"},
         WATCH,
@@ -546,6 +546,7 @@ TABLES = (
     probe.READINESS_RULES,
     container.CONTAINER_RULES,
     pod.POD_RULES,
+    volume.VOLUME_RULES,
     serving.SERVICE_RULES,
     serving.CONFIGURATION_RULES,
     serving.REVISION_RULES,
@@ -553,8 +554,8 @@ TABLES = (
     eventing.DELIVERY_RULES,
     eventing.BROKER_RULES,
     eventing.TRIGGER_RULES,
-    eventing.PING_SOURCE_RULES,
-    eventing.API_SERVER_SOURCE_RULES,
+    sources.PING_SOURCE_RULES,
+    sources.API_SERVER_SOURCE_RULES,
 )
 
 
