@@ -1,21 +1,22 @@
 """`serve` over real PostgreSQL and a Kubernetes API over HTTP: requests, and the records kept true by events."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from functions.kit.events import ModelAvailable
 from kn_model.local.kinds import HTTP_ROUTE, SERVICE
-from tests.integration.serve_world import NAMESPACE, World, add_model, world
+from tests.integration.serve.world import NAMESPACE, World, add_model, world
 
 READY, UNREADY = ("Ready", "True", ""), ("Ready", "Unknown", "Deploying")
 
 
 @pytest.fixture
-async def serve(database_url: str) -> AsyncIterator[World]:
+async def serve(database_url: str, tmp_path: Path) -> AsyncIterator[World]:
     """The function and the world around it."""
-    async with world(database_url) as running:
+    async with world(database_url, tmp_path) as running:
         yield running
 
 

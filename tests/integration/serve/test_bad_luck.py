@@ -2,21 +2,22 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kn_model.local.kinds import HTTP_ROUTE, REVISION, SERVICE
-from tests.integration.serve_world import NAMESPACE, Killed, World, world
+from tests.integration.serve.world import NAMESPACE, Killed, World, world
 
 READY, AWAKE, ASLEEP = ("Ready", "True", ""), ("Active", "True", ""), ("Active", "False", "NoTraffic")
 FAILED, NO_CPU = ("Ready", "False", "RevisionFailed"), ("ResourcesAvailable", "False", "Unschedulable")
 
 
 @pytest.fixture
-async def serve(database_url: str) -> AsyncIterator[World]:
+async def serve(database_url: str, tmp_path: Path) -> AsyncIterator[World]:
     """The function and the world around it."""
-    async with world(database_url) as running:
+    async with world(database_url, tmp_path) as running:
         yield running
 
 

@@ -1,12 +1,13 @@
 """The world around `serve` in its integration tests: a Kubernetes API over HTTP, a Broker, and callers with roles.
 
-The API keeps its objects in the laptop runtime's store and admits them by its webhooks' rules, so versions, generations
-and refusals are those of the runtime. No controller runs in it: a test says what the cluster reports.
+The API is the laptop runtime's own, so versions, generations, field validation and the webhooks' refusals are real. No
+controller runs behind it: a test says what the cluster reports.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
@@ -25,16 +26,18 @@ from functions.serve.app import routes
 from functions.serve.deps import Deps
 from functions.serve.runtimes import Runtimes
 from functions.serve.settings import Settings
-from kn_model.local import api_paths
+from kn_model.local import cluster as local
 from kn_model.local.admission import admit
-from kn_model.local.api_errors import ApiError
+from kn_model.local.api import Handler, application
 from kn_model.local.kinds import REVISION, SERVICE, Kind
 from kn_model.local.storage import MemoryStorage
 from kn_model.local.store import ObjectStore
+from kn_model.local.supported import check
 
 Json = dict[str, Any]
 T = TypeVar("T")
 NAMESPACE = "torpor"
+TOKEN = "serves-token"
 
 
 class Killed(BaseException):
@@ -55,46 +58,31 @@ class Cluster:
     before: Callable[[], Awaitable[object]] | None = None
     writes: list[str] = field(default_factory=list)
 
-    async def answer(self, request: web.Request) -> web.Response:
-        """Any request to the API."""
-        try:
-            address = api_paths.parse(request.path)
+    def application(self) -> web.Application:
+        """The API, with bad luck in between."""
+        app = application(local.Cluster(self.store, admit, check), {TOKEN: "serve"}.get)
+        app.middlewares.append(self._bad_luck)
+        return app
+
+    @property
+    def _bad_luck(self) -> Any:
+        @web.middleware
+        async def between(request: web.Request, handler: Handler) -> web.StreamResponse:
             if request.method == "GET":
-                found = self._read(address, request.query)
-            else:
-                found = await self._write(request, address)
-        except ApiError as error:
-            status = error.status()
-            return web.json_response(status, status=status["code"])
-        return web.json_response(found)
-
-    def _read(self, address: api_paths.Address, query: Mapping[str, str]) -> Json:
-        if address.name:
-            return self.store.get(address.kind, address.namespace, address.name)
-        labels = query.get("labelSelector", "")
-        return {"items": self.store.list(address.kind, address.namespace, labels=labels)}
-
-    async def _write(self, request: web.Request, address: api_paths.Address) -> Json:
-        self.writes.append(f"{request.method} {address.kind.plural}")
-        if self.faults:
-            raise _fault(*self.faults.pop(0))
-        if self.before is not None:
+                return await handler(request)
+            self.writes.append(f"{request.method} {request.path.split('/')[6]}")
+            if self.faults:
+                raise _fault(*self.faults.pop(0))
             before, self.before = self.before, None
-            await before()
-        done = await self._do(request, address)
-        if self.lost:
-            self.lost -= 1
-            raise _fault(504, "the answer was lost")
-        return done
+            if before is not None:
+                await before()
+            answer = await handler(request)
+            if self.lost:
+                self.lost -= 1
+                raise _fault(504, "the answer was lost")
+            return answer
 
-    async def _do(self, request: web.Request, address: api_paths.Address) -> Json:
-        if request.method == "DELETE":
-            return await self.store.delete(address.kind, address.namespace, address.name)
-        assert request.query["fieldValidation"] == "Strict"
-        if request.method == "POST":
-            return await self.store.create(admit(await request.json()))
-        old = self.store.get(address.kind, address.namespace, address.name)
-        return await self.store.update(admit(await request.json(), old))
+        return between
 
     def names(self, kind: Kind) -> list[str]:
         """The objects of a kind, by name."""
@@ -290,17 +278,20 @@ async def add_model(db: Database, uuid: str, name: str, *, status: str = "availa
 
 
 @asynccontextmanager
-async def world(database_url: str) -> AsyncIterator[World]:
-    """`serve` on a database of its own, with one available model named smol (uuid m-1)."""
+async def world(database_url: str, credentials: Path) -> AsyncIterator[World]:
+    """`serve` on a database of its own, with one available model named smol (uuid m-1).
+
+    credentials: an empty folder for the token of serve's service account.
+    """
     cluster, broker, db = Cluster(), Broker(), Database(Secret(database_url))
     await cluster.store.open()
-    handler = web.Application()
-    handler.router.add_route("*", "/{path:.*}", cluster.answer)
-    async with TestServer(handler) as server:
+    await cluster.store.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    (credentials / "token").write_text(TOKEN)
+    async with TestServer(cluster.application()) as server:
         settings = Settings(
             database_url=Secret(database_url), kube_url=str(server.make_url("")), default_runtime="vllm-cpu"
         )
-        kube = Kube(settings.kube_url, "/nonexistent")
+        kube = Kube(settings.kube_url, str(credentials))
         api = Mortal(kube, calls_left=-1)
         deps = Deps(settings, db, Bus(db, "/torpor/serve", broker), api, Roles(), Runtimes())
         transport = httpx.ASGITransport(app.build(routes(deps), ready={}))
