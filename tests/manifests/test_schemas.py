@@ -107,6 +107,11 @@ def test_the_pods_that_knative_makes_fit_kubernetes(objects: Sequence[Object]) -
 
 def test_a_pod_with_a_misspelt_field_is_found() -> None:
     """The strict check above can fail."""
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [{"nam": "x"}]}}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "p"},
+        "spec": {"containers": [{"name": "x", "images": "y"}]},
+    }
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(pod, KUBERNETES, strict=True)
