@@ -44,6 +44,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 MAX_OBJECT: Final = 3 * 1024 * 1024
 """Bytes of a request: an API server's own limit."""
 _HOSTS: Final = frozenset({"127.0.0.1", "localhost", "[::1]", "kubernetes.default.svc"})
+_USER: Final = web.RequestKey("user", str)
 _OPEN: Final = frozenset({"/healthz", "/livez", "/readyz"})
 _PATCHES: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     "application/merge-patch+json": object_meta.merge_patch,
@@ -87,7 +88,7 @@ class Api:
         user = self._user_of(token) if scheme == "Bearer" else None
         if user is None and request.path not in _OPEN:
             raise Unauthorized("Unauthorized")
-        request["user"] = user
+        request[_USER] = user or ""
 
     # --- what there is ---
 
@@ -264,7 +265,7 @@ def _write(request: web.Request) -> Write:
     validation = request.query.get("fieldValidation", "Warn")
     if validation not in ("Strict", "Warn", "Ignore"):
         raise BadRequest(f"fieldValidation: unknown value {validation}")
-    return Write(request["user"], cast("FieldValidation", validation), request.query.get("dryRun") == "All")
+    return Write(request[_USER], cast("FieldValidation", validation), request.query.get("dryRun") == "All")
 
 
 def _wants_table(request: web.Request) -> bool:

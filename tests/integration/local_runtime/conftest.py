@@ -29,7 +29,9 @@ from kn_model.local.store import ObjectStore
 ECHO = Path(__file__).with_name("echo_app.py")
 
 
-def echo(name: str, *, annotations: Mapping[str, str] | None = None, env: Mapping[str, str] | None = None, **spec: Any) -> dict[str, Any]:
+def echo(
+    name: str, *, annotations: Mapping[str, str] | None = None, env: Mapping[str, str] | None = None, **spec: Any
+) -> dict[str, Any]:
     """A Knative Service that runs the echo app; `spec` goes into the template's spec, `traffic` beside it."""
     traffic = {"traffic": spec.pop("traffic")} if "traffic" in spec else {}
     container = {
@@ -48,8 +50,6 @@ def echo(name: str, *, annotations: Mapping[str, str] | None = None, env: Mappin
         "metadata": {"name": name, "namespace": "torpor"},
         "spec": {"template": template} | traffic,
     }
-
-
 
 
 @dataclass
@@ -103,7 +103,8 @@ class Runtime:
     async def at_zero(self, revision: str) -> None:
         """Wait until a revision has no instance."""
         await self.until(
-            lambda: self.store.get(kinds.REVISION, "torpor", revision)["status"]["actualReplicas"] == 0, "scales to zero"
+            lambda: self.store.get(kinds.REVISION, "torpor", revision)["status"]["actualReplicas"] == 0,
+            "scales to zero",
         )
 
     def log(self, service: str) -> str:
@@ -145,3 +146,9 @@ def echo_factory() -> Callable[..., dict[str, Any]]:
 def quick() -> Mapping[str, str]:
     """Annotations for the shortest window that Knative allows."""
     return {"autoscaling.knative.dev/window": "6s"}
+
+
+@pytest.fixture
+def start_runtime() -> Any:
+    """Starts a runtime on given storage: what a test of restarts needs."""
+    return start

@@ -1,0 +1,148 @@
+"""The real kubectl works against the runtime's API, unchanged."""
+
+import asyncio
+import json
+import os
+import ssl
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from aiohttp import ClientSession
+
+from kn_model.local import admission, api, certificate, kinds, supported
+from kn_model.local.cluster import Cluster
+from kn_model.local.listener import listen, port_of
+
+KUBECTL = Path(sys.executable).with_name("kubectl")
+TOKEN = "administrator's"
+
+Kubectl = Callable[..., Coroutine[Any, Any, tuple[int, str]]]
+
+
+@pytest.fixture
+async def kubectl(runtime: Any, tmp_path: Path) -> AsyncIterator[Kubectl]:
+    """Runs kubectl with a kubeconfig: (exit code, output); `stdin` is what it reads."""
+    tls = certificate.ensure(tmp_path / "tls")
+    cluster = Cluster(runtime.store, admission.admit, supported.check)
+    app = api.application(cluster, {TOKEN: "kubernetes-admin"}.get)
+    runner = await listen(app, 0, tls=tls.context())
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "c",
+        "clusters": [
+            {
+                "name": "c",
+                "cluster": {"server": f"https://127.0.0.1:{port_of(runner)}", "certificate-authority": str(tls.ca)},
+            }
+        ],
+        "users": [{"name": "u", "user": {"token": TOKEN}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u", "namespace": "torpor"}}],
+    }
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
+    environment = os.environ | {"KUBECONFIG": str(tmp_path / "kubeconfig"), "HOME": str(tmp_path)}
+
+    async def run(*words: str, stdin: str = "") -> tuple[int, str]:
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(
+            str(KUBECTL), *words, env=environment, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.STDOUT
+        )
+        output, _ = await asyncio.wait_for(process.communicate(stdin.encode()), 60)
+        assert process.returncode is not None
+        return process.returncode, output.decode()
+
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "torpor"}}
+    await runtime.store.create(namespace)
+    run.server = config["clusters"][0]["cluster"]["server"]  # type: ignore[attr-defined,index]
+    yield run
+    await runner.cleanup()
+
+
+async def test_get_knows_all_kinds(kubectl: Kubectl) -> None:
+    """Every kind that people ask for has a name here, short ones too."""
+    names = "ksvc,revision,rt,broker,trigger,pingsource,apiserversource,configmap,secret,httproute,job,sa,role"
+    assert await kubectl("get", names, "-A") == (0, "No resources found\n")
+
+
+async def test_apply_makes_changes_and_deletes(kubectl: Kubectl, runtime: Any, echo: Any) -> None:
+    """`apply` creates, applies again, updates; wait sees it ready; get prints columns; delete ends it."""
+    manifest = yaml.safe_dump(echo("hello"))
+    assert await kubectl("apply", "-f", "-", stdin=manifest) == (0, "service.serving.knative.dev/hello created\n")
+    assert (await kubectl("wait", "--for=condition=Ready", "ksvc/hello", "--timeout=30s"))[0] == 0
+    _, listed = await kubectl("get", "ksvc,revision")
+    assert listed.split()[:7] == ["NAME", "URL", "LATESTCREATED", "LATESTREADY", "READY", "REASON", "AGE"]
+    assert f"{runtime.url}/_svc/torpor/hello" in listed
+    await kubectl("apply", "-f", "-", stdin=yaml.safe_dump(echo("hello", env={"V": "2"})))
+    await runtime.ready("hello")
+    assert (await runtime.get("/_svc/torpor/hello/"))["revision"] == "hello-00002"
+    deleted = await kubectl("delete", "ksvc", "hello")
+    assert deleted[0] == 0, deleted
+    assert runtime.store.list(kinds.REVISION) == []
+
+
+async def test_apply_of_a_built_in_kind_merges_and_removes(kubectl: Kubectl, runtime: Any) -> None:
+    """ConfigMaps are patched strategically: a key that left the manifest leaves the object."""
+    manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"a": "1", "b": "2"}}
+    await kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+    await kubectl("apply", "-f", "-", stdin=json.dumps(manifest | {"data": {"a": "1", "c": "3"}}))
+    assert runtime.store.get(kinds.CONFIG_MAP, "torpor", "c")["data"] == {"a": "1", "c": "3"}
+
+
+async def test_a_field_that_is_not_honoured_is_refused_by_name(kubectl: Kubectl, echo: Any) -> None:
+    """The client asks for strict validation: an unknown field is an error, not a silence."""
+    manifest = echo("hello")
+    manifest["spec"]["template"]["spec"]["nodeColour"] = "blue"
+    code, output = await kubectl("apply", "-f", "-", stdin=yaml.safe_dump(manifest))
+    assert code == 1
+    assert "nodeColour" in output
+
+
+async def test_admission_refuses_in_knatives_words(kubectl: Kubectl, echo: Any) -> None:
+    """What the webhooks of a cluster would refuse is refused here."""
+    manifest = echo("hello", traffic=[{"latestRevision": True, "percent": 50}])
+    code, output = await kubectl("apply", "-f", "-", stdin=yaml.safe_dump(manifest))
+    assert code == 1
+    assert 'admission webhook "validation.webhook.serving.knative.dev" denied the request' in output
+
+
+async def test_watch_prints_changes(kubectl: Kubectl, runtime: Any) -> None:
+    """`get -w` goes on printing rows."""
+    obj = await runtime.store.create(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "torpor"}, "data": {}}
+    )
+    watching = asyncio.create_task(kubectl("get", "cm", "-w", "--request-timeout=3s"))
+    await asyncio.sleep(1.5)
+    await runtime.store.update(obj | {"data": {"a": "1"}})
+    _, output = await watching
+    assert [line.split()[:2] for line in output.splitlines()[:3]] == [["NAME", "DATA"], ["c", "0"], ["c", "1"]]
+
+
+async def test_describe_label_and_patch(kubectl: Kubectl, runtime: Any) -> None:
+    """The other everyday verbs."""
+    await runtime.store.create(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "torpor"}, "data": {"a": "1"}}
+    )
+    assert (await kubectl("describe", "cm", "c"))[0] == 0
+    assert (await kubectl("label", "cm", "c", "x=y"))[0] == 0
+    assert (await kubectl("patch", "cm", "c", "-p", '{"data":{"a":"2"}}'))[0] == 0
+    stored = runtime.store.get(kinds.CONFIG_MAP, "torpor", "c")
+    assert (stored["metadata"]["labels"], stored["data"]) == ({"x": "y"}, {"a": "2"})
+
+
+async def test_strangers_are_not_let_in(kubectl: Any, tmp_path: Path) -> None:
+    """No token, a wrong token and a foreign Host are refused as Kubernetes refuses them."""
+    context = ssl.create_default_context(cafile=str(tmp_path / "tls" / "ca.crt"))
+    url = kubectl.server + "/api/v1/secrets"
+    async with ClientSession() as client:
+        for headers, code, reason in (
+            ({}, 401, "Unauthorized"),
+            ({"Authorization": "Bearer guessed"}, 401, "Unauthorized"),
+            ({"Authorization": f"Bearer {TOKEN}", "Host": "evil.example"}, 403, "Forbidden"),
+        ):
+            async with client.get(url, headers=headers, ssl=context) as answer:
+                body = await answer.json()
+                assert (answer.status, body["kind"], body["reason"]) == (code, "Status", reason)
