@@ -100,7 +100,7 @@ def stored_model(folder: Path, source: Path | None = None) -> Iterator[dict[str,
             objects = S3Objects(
                 found.endpoint, found.region, Secret(found.access_key), Secret(found.secret_key), found.bucket
             )
-            runner.run(store(objects, source or smollm2.ensure(say=lambda _: None)))
+            runner.run(store(objects, files_of(source or smollm2.ensure(say=lambda _: None))))
             yield {
                 "TORPOR_MODEL_UUID": UUID,
                 "TORPOR_S3_ENDPOINT": found.endpoint,
@@ -114,12 +114,17 @@ def stored_model(folder: Path, source: Path | None = None) -> Iterator[dict[str,
             runner.run(server.stop())
 
 
-async def store(objects: S3Objects, source: Path) -> None:
-    """Put every file of a repository and its manifest into the bucket."""
-    files = []
-    for path in sorted(path for path in source.iterdir() if path.is_file()):
-        data = path.read_bytes()
-        files.append({"path": path.name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()})
-        await objects.put(f"models/{UUID}/{path.name}", data)
-    manifest = {"version": 1, "model_uuid": UUID, "model_name": MODEL, "files": files}
+def files_of(source: Path) -> dict[str, bytes]:
+    """A repository's files by name."""
+    return {path.name: path.read_bytes() for path in sorted(source.iterdir()) if path.is_file()}
+
+
+async def store(objects: S3Objects, files: Mapping[str, bytes]) -> None:
+    """Put files and their manifest into the bucket, as download leaves them."""
+    for path, data in files.items():
+        await objects.put(f"models/{UUID}/{path}", data)
+    listed = [
+        {"path": path, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for path, data in files.items()
+    ]
+    manifest = {"version": 1, "model_uuid": UUID, "model_name": MODEL, "files": listed}
     await objects.put(f"manifests/{UUID}.json", json.dumps(manifest).encode())

@@ -8,6 +8,7 @@ tests/conformance like vLLM itself.
 import asyncio
 import json
 import os
+import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -221,6 +222,8 @@ def main() -> None:
 
     log.configure()
     settings = load(StubSettings, os.environ)
+    # uvicorn drains on SIGTERM and then sends it to itself again; to end in order is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     uvicorn.run(
         Edge(build(settings)),
         host=settings.host,
