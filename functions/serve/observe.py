@@ -22,6 +22,7 @@ _ADVICE: Final[Mapping[str, str]] = {
     "ProgressDeadlineExceeded": "it did not become ready in time; `kn model logs` has the engine's output",
     "ContainerMissing": "the engine's image cannot be pulled",
     "ImagePullBackOff": "the engine's image cannot be pulled",
+    "TimedOut": "it was woken and did not become ready in time; `kn model logs` has the engine's output",
     "OOMKilled": "it needed more memory than its limit; ask for more with memory_mb",
     "ExitCode137": "it was killed, most likely for more memory than its limit; ask for more with memory_mb",
 }
@@ -131,7 +132,14 @@ def find(known: Observation) -> Finding:
         return Finding(Cause.PROGRESSING, _trouble(revision) if service.settled else "")
     if ready.status == "False":
         return Finding(Cause.BROKEN, _trouble(revision) or _explain(ready))
+    if revision is not None and _cannot_wake(revision.condition("Active")):
+        return Finding(Cause.BROKEN, _explain(revision.condition("Active")))
     return Finding(Cause.AWAKE if _awake(revision) else Cause.SLEEPING, "")
+
+
+def _cannot_wake(active: Condition) -> bool:
+    """A revision that was ready once stays Ready; that its replicas fail now is told by Active alone."""
+    return active.status == "False" and active.reason not in {"", "NoTraffic"}
 
 
 def _awake(revision: Seen | None) -> bool:

@@ -11,9 +11,10 @@ from typing import Any, Final
 from msgspec import to_builtins
 
 from functions.serve import contract, runtimes
-from functions.serve.contract import Ask, ModelFacts, Verdict
+from functions.serve.contract import Verdict
 from functions.serve.requests import Gpu, ParameterValue, Scale, ServeOptions
 from functions.serve.runtimes import Runtime, Runtimes, Scalar, Scaling
+from functions.serve.sizing import Ask, ModelFacts
 
 _NO_GPU: Final = Gpu(memory_mb=256)
 

@@ -42,7 +42,7 @@ class Parameter(_File, frozen=True):
 
 
 class Needs(_File, frozen=True):
-    """What the contract has to know; see `contract.Ask` for the meaning of each."""
+    """What the contract has to know; see `sizing.Ask` for the meaning of each."""
 
     overhead_mb: int
     utilization: float

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from functions.serve.contract import Ask, ModelFacts
+from functions.serve.sizing import Ask, ModelFacts
 
 SMOLLM2: Final[dict[str, Any]] = {
     "architectures": ["LlamaForCausalLM"],

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from functions.serve import architecture, contract
-from functions.serve.contract import ModelFacts, Nearest, Split
+from functions.serve import architecture, contract, sizing
+from functions.serve.contract import Nearest, Split
+from functions.serve.sizing import Ask, ModelFacts
 from tests.unit.serve_models import (
     LLAMA_3_8B,
     LLAMA_3_8B_FACTS,
@@ -55,7 +56,7 @@ WEIGHTS = [
 def test_weights_count_as_loaded(model: ModelFacts, dtype: str, expected: int) -> None:
     """The precision that vLLM loads decides, not the one on disk."""
     element = architecture.read(model.config, dtype).element_bytes
-    assert contract.loaded_weights(model, element) == expected
+    assert sizing.loaded_weights(model, element) == expected
 
 
 def test_smollm2_on_a_laptop() -> None:
@@ -108,7 +109,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("ask", "expected"), REFUSALS)
-def test_a_refusal_names_the_nearest_that_fits(ask: contract.Ask, expected: Nearest) -> None:
+def test_a_refusal_names_the_nearest_that_fits(ask: Ask, expected: Nearest) -> None:
     """And what it names does fit."""
     verdict = contract.assess(SMOLLM2_FACTS, ask)
     assert (verdict.fits, verdict.nearest) == (False, expected)
@@ -136,7 +137,7 @@ PARALLEL = [
 
 
 @pytest.mark.parametrize(("ask", "expected"), PARALLEL)
-def test_the_fewest_devices_that_hold_it(ask: contract.Ask, expected: int) -> None:
+def test_the_fewest_devices_that_hold_it(ask: Ask, expected: int) -> None:
     """Tensor parallelism grows only as far as the memory asks for."""
     verdict = contract.assess(LLAMA_3_8B_FACTS, ask)
     assert (verdict.fits, verdict.tensor_parallel) == (True, expected)

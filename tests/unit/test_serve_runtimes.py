@@ -165,6 +165,13 @@ def test_a_further_runtime_needs_only_a_file(tmp_path: Path) -> None:
     assert (known.get("other").command, known.get("vllm").name) == (("other",), "vllm")
 
 
+def test_the_stub_of_the_tests_is_a_runtime() -> None:
+    """tests/runtimes/ is what TORPOR_RUNTIMES_DIR names where no vLLM is wanted; a small model fits it."""
+    known = Runtimes(str(Path(__file__).parents[1] / "runtimes"))
+    plan = planning.plan(MODEL, ServeOptions(runtime="stub"), known, "vllm")
+    assert (plan.runtime.command[-1], plan.verdict.fits) == ("functions.serve.engine.stub", True)
+
+
 BROKEN = [
     ("device: cpu", "device: tpu", "Invalid enum value 'tpu' - at `$.device`"),
     ("name: other", "name: other\nimagee: x", "Object contains unknown field `imagee`"),

@@ -82,6 +82,12 @@ FINDINGS = [
     pytest.param([ksvc(READY), revision(READY, AWAKE, replicas=1)], Cause.AWAKE, "", id="a replica answers"),
     pytest.param([ksvc(READY), revision(READY, ASLEEP)], Cause.SLEEPING, "", id="scaled to zero"),
     pytest.param(
+        [ksvc(READY), revision(READY, condition("Active", "False", "ExitCode1", "the engine does not start: …"))],
+        Cause.BROKEN,
+        "ExitCode1: the engine does not start: …",
+        id="ready once, and cannot be woken now",
+    ),
+    pytest.param(
         [ksvc(READY), revision(READY, condition("Active", "Unknown", "Activating"))],
         Cause.SLEEPING,
         "",
