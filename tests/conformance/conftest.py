@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.engines import Engine, running, stored_model
+from tests.conformance.engines import Engine, running, stored_model, stub, vllm
 from tests.conformance.platform import Platform, serve
 
 
@@ -26,11 +26,11 @@ def engine(
     """The engine under test, running."""
     folder: Path = tmp_path_factory.mktemp(request.param)
     if request.param == "stub":
-        with running("stub", "functions.serve.engine.stub", platform, {}, folder / "log") as started:
+        with running(stub, platform, {}, folder / "log") as started:
             yield started
     else:
         with (
             stored_model(folder) as settings,
-            running("vllm", "functions.serve.engine", platform, settings, folder / "log") as started,
+            running(vllm, platform, settings, folder / "log") as started,
         ):
             yield started

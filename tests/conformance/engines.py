@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,10 +34,10 @@ KV_CACHE_BYTES = 256 * 1024 * 1024
 class Engine:
     """A running engine and the platform around it."""
 
-    name: str
     url: str
     platform: Platform
     process: subprocess.Popen[bytes]
+    ready_s: float = 0.0
 
     def client(self, credential: str | None = None) -> httpx.Client:
         """An HTTP client that carries a credential (by default a user's token); an empty one carries none."""
@@ -46,12 +46,22 @@ class Engine:
         return httpx.Client(base_url=self.url, headers=headers, timeout=60)
 
 
+def stub(_: int) -> list[str]:
+    """The command of the stub."""
+    return [sys.executable, "-m", "functions.serve.engine.stub"]
+
+
+def vllm(_: int) -> list[str]:
+    """The command of the engine."""
+    return [sys.executable, "-m", "functions.serve.engine"]
+
+
 @contextmanager
-def running(name: str, module: str, platform: Platform, environ: Mapping[str, str], log: Path) -> Iterator[Engine]:
-    """Start `python -m module`, wait for /health, stop it with SIGTERM at the end."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+def running(
+    command: Callable[[int], list[str]], platform: Platform, environ: Mapping[str, str], log: Path
+) -> Iterator[Engine]:
+    """Start what `command` says for a port, wait for /health, stop it with SIGTERM at the end."""
+    port = _free_port()
     settings = {
         "TORPOR_SERVER_NAME": SERVER,
         "TORPOR_MODEL_NAME": MODEL,
@@ -61,32 +71,35 @@ def running(name: str, module: str, platform: Platform, environ: Mapping[str, st
         "HOST": "127.0.0.1",
         "PORT": str(port),
     }
+    started = time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", module],
-            env={**os.environ, **settings, **environ},
-            stdout=output,
-            stderr=subprocess.STDOUT,
+            command(port), env={**os.environ, **settings, **environ}, stdout=output, stderr=subprocess.STDOUT
         )
-    engine = Engine(name, f"http://127.0.0.1:{port}", platform, process)
     try:
-        _wait(engine, log)
-        yield engine
+        _wait(f"http://127.0.0.1:{port}", process, log)
+        yield Engine(f"http://127.0.0.1:{port}", platform, process, time.monotonic() - started)
     finally:
         process.terminate()
         process.wait(60)
 
 
-def _wait(engine: Engine, log: Path) -> None:
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
-        assert engine.process.poll() is None, f"{engine.name} ended: {log.read_text(errors='replace')[-3000:]}"
+        assert process.poll() is None, f"the engine ended: {log.read_text(errors='replace')[-3000:]}"
         try:
-            if httpx.get(f"{engine.url}/health", timeout=5).status_code == httpx.codes.OK:
+            if httpx.get(f"{url}/health", timeout=5).status_code == httpx.codes.OK:
                 return
         except httpx.TransportError:
             time.sleep(0.05)
-    raise AssertionError(f"{engine.name} was not ready in {START_S} s: {log.read_text(errors='replace')[-3000:]}")
+    raise AssertionError(f"the engine was not ready in {START_S} s: {log.read_text(errors='replace')[-3000:]}")
 
 
 @contextmanager

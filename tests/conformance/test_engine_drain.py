@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.engines import SERVER, Engine, running, stored_model
+from tests.conformance.engines import SERVER, Engine, running, stored_model, stub, vllm
 from tests.conformance.platform import Platform
 
 # On a busy machine the real engine makes a few tokens a second, and has to be done in the drain time.
@@ -19,12 +19,12 @@ SLOW = {"TORPOR_STUB_TOKEN_DELAY_MS": "20"}
 def own_engine(request: pytest.FixtureRequest, platform: Platform, tmp_path: Path) -> Iterator[Engine]:
     """An engine that this test may end."""
     if request.param == "stub":
-        with running("stub", "functions.serve.engine.stub", platform, SLOW, tmp_path / "log") as started:
+        with running(stub, platform, SLOW, tmp_path / "log") as started:
             yield started
     else:
         with (
             stored_model(tmp_path) as settings,
-            running("vllm", "functions.serve.engine", platform, settings, tmp_path / "log") as started,
+            running(vllm, platform, settings, tmp_path / "log") as started,
         ):
             yield started
 

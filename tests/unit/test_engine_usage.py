@@ -19,6 +19,7 @@ class Broker:
         self.silent = silent
         self.sent: list[tuple[str, list[str]]] = []
         self.closed = False
+        self.arrived = asyncio.Event()
 
     async def send(self, event_headers: dict[str, str], body: bytes) -> None:
         """Take an event, or say that it could not."""
@@ -27,6 +28,7 @@ class Broker:
             await asyncio.Event().wait()
         ids: list[Any] = [record["request_id"] for record in json.loads(body)["records"]]
         self.sent.append((event_headers["ce-id"], ids))
+        self.arrived.set()
         if self.failures:
             self.failures -= 1
             raise Undelivered("no")
@@ -72,9 +74,7 @@ async def test_sending_goes_on_after_a_pause() -> None:
     broker = Broker()
     book = ledger(broker)
     book.record(record("a"))
-    while not broker.sent:
-        await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await broker.arrived.wait()
     book.record(record("b"))
     await book.close(1)
     assert [ids for _, ids in broker.sent] == [["a"], ["b"]]

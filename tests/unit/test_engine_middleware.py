@@ -1,0 +1,186 @@
+"""The edge over any app: what it hides, when it refuses, what it books."""
+
+import asyncio
+from collections.abc import MutableMapping
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from functions.kit.events import UsageRecord
+from functions.kit.identity import Identity
+from functions.kit.problem import Retry, Unauthorized
+from functions.serve.engine.middleware import Deps, Middleware
+
+ADA = Identity("ada", "user", ("*",), ("infer",), 0.0, "k1")
+CHUNK = b'data: {"choices": [{"index": 0}], "usage": {"prompt_tokens": 2, "completion_tokens": 1}}\n\n'
+
+
+class Gate:
+    """A verifier that knows one word, or fails as auth does."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.failure = failure
+
+    async def identify(self, authorization: str | None) -> Identity:
+        """Let `Bearer ok` in."""
+        if self.failure is not None:
+            raise self.failure
+        if authorization != "Bearer ok":
+            raise Unauthorized("no")
+        return ADA
+
+
+class Book:
+    """A ledger that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.records: list[UsageRecord] = []
+        self.closed_within: float | None = None
+
+    def record(self, record: UsageRecord) -> None:
+        """Keep it."""
+        self.records.append(record)
+
+    async def close(self, within_s: float) -> None:
+        """Note the time that it was given."""
+        self.closed_within = within_s
+
+
+async def echo(request: Request) -> Response:
+    """Say what the engine would see."""
+    body = await request.body()
+    seen = {"headers": dict(request.headers), "path": request.url.path, "body": body.decode()}
+    return JSONResponse({**seen, "usage": {"prompt_tokens": 1, "completion_tokens": 2}})
+
+
+async def fail(_: Request) -> Response:
+    """Refuse, as the engine does with a request that it cannot take."""
+    return JSONResponse({"error": {}}, 400)
+
+
+async def endless(_: Request) -> Response:
+    """A stream without an end."""
+
+    async def chunks() -> Any:
+        while True:
+            yield CHUNK
+            await asyncio.sleep(0)
+
+    return StreamingResponse(chunks(), media_type="text/event-stream")
+
+
+def edge(book: Book, failure: Exception | None = None) -> Middleware:
+    """The middleware around an app of three answers."""
+    app = Starlette(
+        routes=[
+            Route("/health", echo),
+            Route("/v1/chat/completions", echo, methods=["POST"]),
+            Route("/v1/completions", fail, methods=["POST"]),
+            Route("/v1/embeddings", endless, methods=["POST"]),
+        ]
+    )
+    deps = Deps(Gate(failure), book, ("s", "m"), max_body_bytes=100, max_choices=2, max_inputs=2)
+    return Middleware(app, deps)
+
+
+def client(app: Middleware, authorization: str = "Bearer ok") -> httpx.AsyncClient:
+    """A client of it."""
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://engine", headers={"authorization": authorization}
+    )
+
+
+async def test_engine_sees_no_credential() -> None:
+    """What the engine never gets it cannot log or obey; the body arrives whole."""
+    async with client(edge(Book())) as caller:
+        sent = await caller.post("/v1/chat/completions", content=b'{"n":1}', headers={"X-Torpor-Role": "admin"})
+    seen = sent.json()
+    assert {"authorization", "x-torpor-role"} & set(seen["headers"]) == set()
+    assert (seen["body"], seen["headers"]["x-request-id"]) == ('{"n":1}', sent.headers["x-request-id"])
+
+
+async def test_auth_that_does_not_answer_keeps_the_door_shut() -> None:
+    """No verdict is no entry: 503 with the time to come back (A16)."""
+    async with client(edge(Book(), Retry(2, "auth does not answer"))) as caller:
+        answer = await caller.post("/v1/chat/completions", json={})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    assert answer.json()["error"]["type"] == "server_error"
+
+
+async def test_health_is_open_while_auth_is_down() -> None:
+    """A probe does not depend on auth."""
+    async with client(edge(Book(), Retry(2)), "") as caller:
+        assert (await caller.get("/health")).status_code == 200
+
+
+async def test_answer_is_booked_once() -> None:
+    """Who, which key, which model, how much."""
+    book = Book()
+    async with client(edge(book)) as caller:
+        await caller.post("/v1/chat/completions", json={})
+    booked = [(r.subject, r.key_id, r.model_name, r.prompt_tokens, r.completion_tokens, r.status) for r in book.records]
+    assert booked == [("ada", "k1", "m", 1, 2, 200)]
+
+
+async def test_refused_requests_are_not_booked() -> None:
+    """Neither ours nor the engine's refusals cost anything."""
+    book = Book()
+    async with client(edge(book)) as caller:
+        await caller.post("/v1/completions", json={})
+        await caller.post("/v1/chat/completions", content=b"x" * 101)
+    assert book.records == []
+
+
+async def test_reader_who_leaves_ends_the_engine_s_work() -> None:
+    """The client's leaving reaches the engine (S12), and what was sent is booked."""
+    book = Book()
+    left = asyncio.Event()
+    sent: list[MutableMapping[str, Any]] = []
+    incoming = [{"type": "http.request", "body": b"{}", "more_body": False}]
+
+    async def receive() -> MutableMapping[str, Any]:
+        if incoming:
+            return incoming.pop()
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+        if len(sent) > 3:
+            left.set()
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "method": "POST",
+        "path": "/v1/embeddings",
+        "raw_path": b"/v1/embeddings",
+        "query_string": b"",
+        "headers": [(b"authorization", b"Bearer ok")],
+    }
+    async with asyncio.timeout(5):
+        await edge(book)(scope, receive, send)
+    assert [(record.status, record.streamed, record.completion_tokens) for record in book.records] == [(499, True, 1)]
+
+
+@pytest.mark.parametrize("kind", ["complete", "failed"])
+async def test_end_of_the_server_flushes_usage(kind: str) -> None:
+    """The last usage leaves before the server says that it has shut down."""
+    book = Book()
+    said: list[tuple[str, float | None]] = []
+
+    async def app(_: Any, __: Any, send: Any) -> None:
+        await send({"type": "lifespan.startup.complete"})
+        await send({"type": f"lifespan.shutdown.{kind}"})
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        said.append((message["type"], book.closed_within))
+
+    deps = Deps(Gate(), book, ("s", "m"), max_body_bytes=1, max_choices=1, max_inputs=1, flush_s=3)
+    await Middleware(app, deps)({"type": "lifespan"}, lambda: asyncio.sleep(0, {}), send)
+    assert said == [("lifespan.startup.complete", None), (f"lifespan.shutdown.{kind}", 3)]
