@@ -28,7 +28,7 @@ class Condition:
             "type": self.type,
             "status": text,
             "severity": self.severity,
-            "lastTransitionTime": same[0]["lastTransitionTime"] if same else now,
+            "lastTransitionTime": same[0].get("lastTransitionTime", now) if same else now,
             "reason": self.reason,
             "message": self.message,
         }

@@ -24,6 +24,8 @@ BACK_OFF_MAX_S: Final = 60.0
 """Waits between failed starts: doubling from 1 s. A kubelet doubles from 10 s to 300 s, for many tenants; here one waits."""
 SETTLED_S: Final = 10.0
 """An instance that ends sooner than this after it was ready counts as a failed start, or a crash would spin."""
+GAVE_UP: Final = "ProgressDeadlineExceeded"
+"""Knative's reason when the initial scale was not reached in time; nothing is tried after it."""
 DRAIN_LOOK_S: Final = 0.1
 """How often a draining instance is looked at: the end of its last call is not announced."""
 
@@ -136,10 +138,12 @@ class Replicas:
         self.scale_to(decision.scale)
 
     def _reach_initial_scale(self) -> None:
+        if self._failure and self._failure.reason == GAVE_UP:
+            return
         if self._failure and self._clock() > self._deadline:
             self._desired = 0
             message = f"Initial scale was never achieved. {self._failure}"
-            self._failure = StartFailed("ProgressDeadlineExceeded", message)
+            self._failure = StartFailed(GAVE_UP, message)
             self._changed()
         else:
             self.scale_to(self.limits.policy.initial_scale)
@@ -246,7 +250,7 @@ class Replicas:
     def _failed(self, failure: StartFailed) -> None:
         self._failures += 1
         self._failure = failure
-        wait_s = min(BACK_OFF_MAX_S, BACK_OFF_S * 2.0 ** (self._failures - 1))
+        wait_s = min(BACK_OFF_MAX_S, BACK_OFF_S * 2.0 ** min(self._failures - 1, 10))
         self._retry_at = self._clock() + wait_s
         if not self._current():
             self.activator.refuse(failure, wait_s)

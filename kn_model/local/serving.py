@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from kn_model.local import kinds, serving_objects, serving_status
 from kn_model.local.addresses import Addresses
-from kn_model.local.api_errors import ApiError, Conflict
+from kn_model.local.api_errors import ApiError, Conflict, Gone
 from kn_model.local.autoscaler import policy
 from kn_model.local.conditions import read, timestamp
 from kn_model.local.directory import Directory, Entry, Live
@@ -56,12 +56,13 @@ class Serving:
         self._due: asyncio.Queue[Key] = asyncio.Queue()
         self._queued: set[Key] = set()
         self._tasks: list[asyncio.Task[None]] = []
+        self._ending: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Reconcile everything once, then go on by itself."""
         since = self._store.revision
         for service in self._store.list(SERVICE):
-            await self._reconcile(_key(service))
+            await self._attempt(_key(service))
         self._tasks = [asyncio.create_task(self._follow(since)), asyncio.create_task(self._work())]
 
     async def stop(self, grace_s: float = STOP_GRACE_S) -> None:
@@ -69,7 +70,7 @@ class Serving:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(replicas.stop(grace_s) for replicas in self._running.values()))
+        await asyncio.gather(*self._ending, *(replicas.stop(grace_s) for replicas in self._running.values()))
 
     def replicas(self, namespace: str, revision: str) -> Replicas:
         """The instances of one revision. KeyError when it does not run here."""
@@ -78,11 +79,20 @@ class Serving:
     # --- what is due ---
 
     async def _follow(self, since: int) -> None:
-        async for event in self._store.watch(since=since):
-            if event.kind == REVISION and event.type == "DELETED":
-                await self._forget(_key(event.obj), STOP_GRACE_S)
-            if key := _service_of(event):
-                self._enqueue(key)
+        while True:
+            try:
+                async for event in self._store.watch(since=since):
+                    self._note(event)
+            except Gone:  # we fell behind: look at everything
+                since = self._store.revision
+                for service in self._store.list(SERVICE):
+                    self._enqueue(_key(service))
+
+    def _note(self, event: WatchEvent) -> None:
+        if event.kind == REVISION and event.type == "DELETED":
+            self._forget(_key(event.obj), event.obj["metadata"]["uid"])
+        if key := _service_of(event):
+            self._enqueue(key)
 
     def _enqueue(self, key: Key) -> None:
         if key not in self._queued:
@@ -93,15 +103,18 @@ class Serving:
         while True:
             key = await self._due.get()
             self._queued.discard(key)
-            try:
-                await self._reconcile(key)
-            except Conflict:
-                self._enqueue(key)
-            except ApiError as error:
-                log.warning("service %s/%s: %s; trying again", *key, error)
-                asyncio.get_running_loop().call_later(RETRY_S, self._enqueue, key)
-            except Exception:  # a bug that one Service meets must not stop the others; it is in the log in full
-                log.exception("service %s/%s cannot be reconciled", *key)
+            await self._attempt(key)
+
+    async def _attempt(self, key: Key) -> None:
+        try:
+            await self._reconcile(key)
+        except Conflict:
+            self._enqueue(key)
+        except ApiError as error:
+            log.warning("service %s/%s: %s; trying again", *key, error)
+            asyncio.get_running_loop().call_later(RETRY_S, self._enqueue, key)
+        except Exception:  # a bug that one Service meets must not stop the others; it is in the log in full
+            log.exception("service %s/%s cannot be reconciled", *key)
 
     # --- one service ---
 
@@ -136,7 +149,7 @@ class Serving:
             name = revision["metadata"]["name"]
             ready = bool(read(revision).status)
             if not ready and name not in callable_:
-                await self._forget((key[0], name), grace_s=STOP_GRACE_S)
+                self._forget((key[0], name), revision["metadata"]["uid"])
                 continue
             replicas = self._replicas_of(revision, key)
             replicas.reachable = name in _reachable(route, latest)
@@ -148,6 +161,8 @@ class Serving:
 
     def _replicas_of(self, revision: Object, service: Key) -> Replicas:
         key = _key(revision)
+        if key in self._running and self._running[key].revision["metadata"]["uid"] != revision["metadata"]["uid"]:
+            self._forget(key, self._running[key].revision["metadata"]["uid"])
         if key not in self._running:
             replicas = Replicas(
                 revision,
@@ -160,11 +175,15 @@ class Serving:
             self._directory.revisions[key] = Live(replicas, _timeouts(revision))
         return self._running[key]
 
-    async def _forget(self, key: Key, grace_s: float) -> None:
-        replicas = self._running.pop(key, None)
-        self._directory.revisions.pop(key, None)
-        if replicas is not None:
-            await replicas.stop(grace_s)
+    def _forget(self, key: Key, uid: str) -> None:
+        """Stop running a revision; a newer one of the same name is another."""
+        replicas = self._running.get(key)
+        if replicas is None or replicas.revision["metadata"]["uid"] != uid:
+            return
+        del self._running[key], self._directory.revisions[key]
+        ending = asyncio.create_task(replicas.stop(STOP_GRACE_S))
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
 
     async def _statuses(self, service: Object, configuration: Object, route: Object, latest: Object) -> None:
         """Bottom up, so that each is made of what was just written."""

@@ -54,10 +54,17 @@ def remove(folder: Path) -> None:
 
 
 def translate(text: str, planned: Sequence[Mount]) -> str:
-    """`text` with each mount path in it replaced, the longest first; `/etc/torpor2` is not inside `/etc/torpor`."""
-    for mount in sorted(planned, key=lambda mount: len(mount.path), reverse=True):
-        text = re.sub(rf"(?<![\w./-]){re.escape(mount.path)}(?![\w.-])", str(mount.folder).replace("\\", r"\\"), text)
-    return text
+    """`text` with each mount path in it replaced, the longest first; `/etc/torpor2` is not inside `/etc/torpor`.
+
+    All in one pass: a folder that was put in, or is there already, is not translated again.
+    """
+    where = {str(mount.folder): str(mount.folder) for mount in planned} | {
+        mount.path: str(mount.folder) for mount in planned
+    }
+    if not where:
+        return text
+    paths = "|".join(re.escape(path) for path in sorted(where, key=len, reverse=True))
+    return re.sub(rf"(?<![\w./-])(?:{paths})(?![\w.-])", lambda found: where[found[0]], text)
 
 
 def _files(volume: Mapping[str, Any], lookup: Lookup) -> dict[str, bytes]:

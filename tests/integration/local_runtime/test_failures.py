@@ -18,6 +18,16 @@ async def test_a_crash_loop_has_a_readable_reason(runtime: Any, echo: Any) -> No
     assert (status, body["title"]) == (503, "Not ready")
 
 
+async def test_starting_is_given_up_at_the_progress_deadline(runtime: Any, echo: Any) -> None:
+    """A revision that never came up is not tried for ever; its status keeps the last reason."""
+    deadline = {"serving.knative.dev/progress-deadline": "2s"}
+    await runtime.store.create(echo("bad", annotations=deadline, env={"FAIL": "yes"}))
+    await runtime.until(lambda: "Initial scale was never achieved" in _ready(runtime, "bad").get("message", ""), "ends")
+    revision = runtime.store.get(kinds.REVISION, "torpor", "bad-00001")
+    assert (revision["status"]["desiredReplicas"], revision["status"]["actualReplicas"]) == (0, 0)
+    assert "FAIL=yes" in _ready(runtime, "bad")["message"]
+
+
 async def test_a_new_revision_that_fails_takes_no_traffic(runtime: Any, echo: Any) -> None:
     """The old revision goes on answering, and mending the manifest mends the service."""
     await runtime.store.create(echo("hello"))
