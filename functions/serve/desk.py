@@ -61,12 +61,12 @@ class Desk:
     async def refuse(self, unit: Unit, draft: Draft, problem: Problem) -> None:
         """Nobody waits for the answer of serve-on-available, so a record says why there is no server.
 
-        A name that others hold stays theirs: the record then has none.
+        A name that others hold stays theirs: the record then gets a spare one, by which it can be deleted.
         """
         draft = replace(draft, state=State.FAILED, error=problem.detail)
-        existing = await self._locked(unit, draft.name) if draft.name else None
+        existing = await self._locked(unit, draft.name)
         if existing is not None and (existing.model_name != draft.model.name or existing.state is not State.FAILED):
-            draft, existing = replace(draft, name=""), None
+            draft, existing = replace(draft, name=names.spare(draft.name)), None
         if existing is None:
             await records.add(unit.connection, draft, self.settings)
         else:

@@ -59,10 +59,10 @@ class Handlers:
             await self._serve(unit, records.model_of(row), row["serve"], event.actor)
 
     async def _serve(self, unit: Unit, model: Model, asked: Any, actor: str) -> None:
-        draft = Draft("", model, ServeOptions(), actor)
+        draft = Draft(names.from_model(model.name), model, ServeOptions(), actor)
         try:
             options = msgspec.convert(asked, ServeOptions)
-            draft = Draft(options.name or names.from_model(model.name), model, options, actor)
+            draft = Draft(names.usable(options.name, model.name), model, options, actor)
             await self._desk.accept(unit, self._desk.draft(model, options, actor))
         except msgspec.ValidationError as error:
             await self._desk.refuse(unit, draft, Reject(f"the request to serve it cannot be read: {error}"))

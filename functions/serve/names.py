@@ -1,6 +1,7 @@
 """Names of servers: one word that is a Knative Service, a host name and a path segment at once. Pure."""
 
 import re
+import secrets
 from typing import Final
 
 from functions.serve.problems import BadName
@@ -23,6 +24,20 @@ def check(name: str) -> str:
     if name in RESERVED:
         raise BadName(f"{name!r} is one of Torpor's own functions; choose another name")
     return name
+
+
+def usable(name: str | None, model_name: str) -> str:
+    """`name` where it can be one, else the default name of the model's server."""
+    try:
+        return check(name or "")
+    except BadName:
+        return from_model(model_name)
+
+
+def spare(name: str) -> str:
+    """Another name, for a record that cannot have `name`: nobody else has it."""
+    suffix = f"-{secrets.token_hex(4)}"
+    return name[: MAX_LENGTH - len(suffix)] + suffix
 
 
 def from_model(model_name: str) -> str:

@@ -52,7 +52,7 @@ RETURNING *;
 -- name: list_live_servers
 -- Servers whose objects should exist: compared with what the API lists, on every tick.
 SELECT uuid, status FROM server_records
-WHERE namespace = $1 AND service_name IS NOT NULL AND status IN ('deploying', 'ready', 'asleep');
+WHERE namespace = $1 AND status IN ('deploying', 'ready', 'asleep');
 
 -- name: list_stalled_servers
 -- Servers that nobody is working on: pending for longer than a handler can take.

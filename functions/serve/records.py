@@ -27,7 +27,7 @@ SQL: Final = queries(str(Path(__file__)))
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A server record as far as decisions need it. name is empty for one that never got the name it asked for."""
+    """A server record as far as decisions need it."""
 
     uuid: str
     name: str
@@ -49,7 +49,7 @@ def record_of(row: Mapping[str, Any]) -> Record:
     """Read a row."""
     return Record(
         uuid=row["uuid"],
-        name=row["service_name"] or "",
+        name=row["service_name"],
         model_uuid=row["model_uuid"],
         model_name=row["model_name"],
         state=State(row["status"]),
@@ -67,7 +67,6 @@ def model_of(row: Mapping[str, Any]) -> Model:
 
 async def add(connection: Any, draft: "Draft", settings: Settings) -> Record:
     """Write a new record."""
-    name = draft.name or None
     row = await connection.fetchrow(
         SQL.add_server,
         str(uuid.uuid4()),
@@ -76,10 +75,10 @@ async def add(connection: Any, draft: "Draft", settings: Settings) -> Record:
         draft.state,
         draft.runtime_params,
         draft.memory_max_mb,
-        name,
+        draft.name,
         settings.namespace,
-        f"http://{service.host(name, settings.namespace)}" if name else None,
-        service.gateway_url(name, settings) if name else None,
+        f"http://{service.host(draft.name, settings.namespace)}",
+        service.gateway_url(draft.name, settings),
         draft.options.as_json(),
         draft.contract,
         draft.error or None,

@@ -213,6 +213,7 @@ UNSERVABLE = [
     pytest.param({"runtime": "vllm-tpu"}, "is not a runtime", id="runtime"),
     pytest.param({"params": {"seed": "x"}}, "seed is 'x'", id="parameter"),
     pytest.param({"nonsense": 1}, "unknown field `nonsense`", id="unreadable"),
+    pytest.param({"name": "N" * 300}, "is no name for a server", id="name"),
     pytest.param({"name": "smol"}, "smol serves smol (m-1)", id="name taken"),
 ]
 
@@ -223,9 +224,11 @@ async def test_a_refusal_of_serve_on_available_is_shown(serve: World, asked: dic
     await serve.running()
     await add_model(serve.db, "m-2", "wanted", serve=asked)
     answer = await serve.event(ModelAvailable.TYPE, {"model_uuid": "m-2", "model_name": "wanted"})
-    row = await serve.db.fetchrow("SELECT status, error FROM server_records WHERE model_uuid = 'm-2'")
+    row = await serve.db.fetchrow("SELECT * FROM server_records WHERE model_uuid = 'm-2'")
     assert (answer.status_code, row["status"], serve.broker.held) == (204, "failed", [])
     assert reason in row["error"]
+    assert (await serve.http.delete(f"/serve/{row['service_name']}")).status_code == 202
+    assert (await serve.deliver(), serve.cluster.names(SERVICE)) == ([204], ["smol"])
 
 
 async def test_the_next_try_after_a_refusal_works(serve: World) -> None:
