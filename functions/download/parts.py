@@ -39,14 +39,17 @@ class PartPump:
     _next_to_settle: int = 0
 
     async def run(self, todo: Sequence[Span]) -> None:
-        """Move `todo`, as far as the deadline and the source allow. Raises SourceChanged, SourceRefused."""
+        """Move `todo`, as far as the deadline and the source allow, but one part at least: a slice has to get on.
+
+        Raises SourceChanged, SourceRefused.
+        """
         self._next_to_settle = todo[0].number if todo else 0
         turn = asyncio.Event()
         turn.set()
         running: set[asyncio.Task[None]] = set()
         try:
             for span in todo:
-                if self.trouble or self.clock() >= self.deadline:
+                if self.trouble or (span is not todo[0] and self.clock() >= self.deadline):
                     break
                 done = asyncio.Event()
                 running.add(asyncio.create_task(self._move(span, turn, done)))

@@ -66,7 +66,7 @@ class Settings:
         4, env="TORPOR_PARTS_IN_FLIGHT", unit="parts", why="ranges of one file that are fetched side by side"
     )
     buffer_bytes: int = setting(
-        64 * MIB,
+        48 * MIB,
         env="TORPOR_BUFFER_BYTES",
         unit="bytes",
         why="memory for parts of all files of one instance together, which bounds its size whatever the models'",

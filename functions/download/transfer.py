@@ -128,8 +128,6 @@ class Transfer:
     async def _read_back(self, file: FileRow, digest: Digest, deadline: float) -> Outcome:
         """Give the digest what it has not seen, out of S3: after a crash, nothing otherwise. Then verify."""
         while digest.offset < file.size:
-            if time.monotonic() >= deadline:
-                return Outcome.MORE
             end = min(file.size, digest.offset + self._limits.part_bytes)
             async with self._buffers.holding(end - digest.offset):
                 data = await self._objects.get(file.key, digest.offset, end)
@@ -137,6 +135,8 @@ class Transfer:
                     raise SourceChanged("S3 no longer holds this file")
                 await asyncio.to_thread(digest.update, data)
             file.hash_state = digest.dump()
+            if digest.offset < file.size and time.monotonic() >= deadline:
+                return Outcome.MORE
         try:
             verify(file, digest)
         except SourceRefused:
