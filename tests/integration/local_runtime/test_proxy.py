@@ -35,6 +35,15 @@ async def test_a_caller_who_hangs_up_ends_the_call(service: Any) -> None:
     await service.until(lambda: "the reader hung up" in service.log("hello"), "the instance notices")
 
 
+async def test_a_caller_who_stops_waiting_frees_the_place(service: Any) -> None:
+    """Before the first byte too: the call is over when its caller is gone, not when the instance is done."""
+    call = asyncio.create_task(service.get("/_svc/torpor/hello/slow?s=30"))
+    calls = service.serving.replicas("torpor", "hello-00001").activator.meter
+    await service.until(lambda: calls.open_calls == 1, "the call is open")
+    call.cancel()
+    await service.until(lambda: calls.open_calls == 0, "the call is over", timeout_s=10)
+
+
 async def test_bodies_pass_whatever_their_framing(service: Any) -> None:
     """Small ones, large ones and ones of unknown length arrive whole."""
 
