@@ -12,40 +12,24 @@ Refused by name: server-side apply, JSON patch, protobuf.
 """
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final, cast
 
-import yaml
 from aiohttp import web
 
 from kn_model.local import api_discovery, api_openapi, api_watch, object_meta
-from kn_model.local.api_errors import (
-    ApiError,
-    BadRequest,
-    Forbidden,
-    MethodNotAllowed,
-    NotFound,
-    Unauthorized,
-    UnsupportedMediaType,
-)
+from kn_model.local.api_errors import MethodNotAllowed, NotFound, UnsupportedMediaType
+from kn_model.local.api_guard import OPEN, UserOf, guard
+from kn_model.local.api_http import answer, deleted, read_body, renderer, wants_table, write_asked_for
 from kn_model.local.api_paths import Address, parse
 from kn_model.local.api_table import table
-from kn_model.local.cluster import Cluster, FieldValidation, Write
-from kn_model.local.history import WatchEvent
-from kn_model.local.kinds import BUILT_IN, Kind, Object, UnknownKind
-from kn_model.local.selectors import BadSelector
+from kn_model.local.cluster import Cluster
+from kn_model.local.kinds import BUILT_IN, Kind, Object
 from kn_model.local.strategic import strategic_merge
-
-UserOf = Callable[[str], str | None]
-"""Whose a bearer token is."""
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 MAX_OBJECT: Final = 3 * 1024 * 1024
 """Bytes of a request: an API server's own limit."""
-_HOSTS: Final = frozenset({"127.0.0.1", "localhost", "[::1]", "kubernetes.default.svc"})
-_USER: Final = web.RequestKey("user", str)
-_OPEN: Final = frozenset({"/healthz", "/livez", "/readyz"})
 _PATCHES: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     "application/merge-patch+json": object_meta.merge_patch,
     "application/strategic-merge-patch+json": strategic_merge,
@@ -53,42 +37,11 @@ _PATCHES: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
 
 
 class Api:
-    """The handlers. `user_of` says whose a token is; everyone known may do everything: RBAC is kept, not enforced."""
+    """The handlers. Everyone who is let in may do everything: RBAC objects are kept, not enforced."""
 
-    def __init__(self, cluster: Cluster, user_of: UserOf) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._store = cluster.store
-        self._user_of = user_of
-
-    # --- around every call ---
-
-    @property
-    def guard(self) -> Any:
-        """Middleware: Host, token, and errors as metav1.Status."""
-
-        @web.middleware
-        async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
-            try:
-                self._let_in(request)
-                return await handler(request)
-            except ApiError as error:
-                return web.json_response(error.status(), status=error.code)
-            except (BadSelector, UnknownKind) as error:
-                return web.json_response(BadRequest(str(error)).status(), status=BadRequest.code)
-            except web.HTTPMethodNotAllowed:
-                return web.json_response(MethodNotAllowed("method not allowed").status(), status=MethodNotAllowed.code)
-
-        return guarded
-
-    def _let_in(self, request: web.Request) -> None:
-        name, _, port = request.host.rpartition(":")
-        if (name if port.isdigit() else request.host) not in _HOSTS or "Origin" in request.headers:
-            raise Forbidden("this API is not for web pages")
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        user = self._user_of(token) if scheme == "Bearer" else None
-        if user is None and request.path not in _OPEN:
-            raise Unauthorized("Unauthorized")
-        request[_USER] = user or ""
 
     # --- what there is ---
 
@@ -132,17 +85,17 @@ class Api:
         address = self._address(request)
         if request.query.get("watch") in ("true", "1"):
             watch = api_watch.asked_for(address, request.query)
-            return await api_watch.stream(request, watch, self._store, _renderer(request))
+            return await api_watch.stream(request, watch, self._store, renderer(request))
         if address.name:
             obj = self._store.get(address.kind, address.namespace, address.name)
-            return _object(request, address.kind, obj)
+            return answer(request, address.kind, obj)
         return self._list(request, address)
 
     def _list(self, request: web.Request, address: Address) -> web.Response:
         revision = {"resourceVersion": str(self._store.revision)}
         labels, fields = request.query.get("labelSelector", ""), request.query.get("fieldSelector", "")
         found = self._store.list(address.kind, address.namespace, labels=labels, fields=fields)
-        if _wants_table(request):
+        if wants_table(request):
             return web.json_response(table(address.kind, found, revision))
         kind = f"{address.kind.kind}List"
         body = {"kind": kind, "apiVersion": address.kind.api_version, "metadata": revision, "items": found}
@@ -150,45 +103,45 @@ class Api:
 
     async def create(self, request: web.Request) -> web.Response:
         """POST."""
-        address, write = self._address(request), _write(request)
+        address, write = self._address(request), write_asked_for(request)
         if address.name:
             raise MethodNotAllowed("the server does not allow this method on the requested resource")
-        obj = await _body(request)
+        obj = await read_body(request)
         namespace = address.namespace or (obj.get("metadata") or {}).get("namespace") or "default"
         made = await self._cluster.create(address.kind, namespace, obj, write)
-        return _object(request, address.kind, made, write, HTTPStatus.CREATED)
+        return answer(request, address.kind, made, write, HTTPStatus.CREATED)
 
     async def replace(self, request: web.Request) -> web.Response:
         """PUT of an object or its status."""
-        address, write, obj = self._named(request), _write(request), await _body(request)
+        address, write, obj = self._named(request), write_asked_for(request), await read_body(request)
         where = (address.kind, address.namespace, address.name)
         if address.subresource == "status":
-            return _object(request, address.kind, await self._cluster.set_status(*where, obj))
-        return _object(request, address.kind, await self._cluster.replace(*where, obj, write), write)
+            return answer(request, address.kind, await self._cluster.set_status(*where, obj))
+        return answer(request, address.kind, await self._cluster.replace(*where, obj, write), write)
 
     async def patch(self, request: web.Request) -> web.Response:
         """PATCH of an object or its status."""
-        address, write = self._named(request), _write(request)
+        address, write = self._named(request), write_asked_for(request)
         merge = _PATCHES.get(request.content_type)
         if merge is None:
             raise UnsupportedMediaType(
                 f"{request.content_type} is not offered here; use a merge patch (with kubectl apply: leave out --server-side)"
             )
-        patch = await _body(request)
+        patch = await read_body(request)
         where = (address.kind, address.namespace, address.name)
         if address.subresource == "status":
-            return _object(request, address.kind, await self._store.merge_patch(*where, patch, status=True))
+            return answer(request, address.kind, await self._store.merge_patch(*where, patch, status=True))
         patched = await self._cluster.patch(*where, lambda old: cast("Object", merge(old, patch)), write)
-        return _object(request, address.kind, patched, write)
+        return answer(request, address.kind, patched, write)
 
     async def delete(self, request: web.Request) -> web.Response:
         """DELETE of one object, and of what it owns; of a collection, one after the other."""
         address = self._address(request)
         if not address.name:
             return await self._delete_all(request, address)
-        options = await _body(request) if request.body_exists else {}
+        options = await read_body(request) if request.body_exists else {}
         conditions = options.get("preconditions") or {}
-        if "All" in (options.get("dryRun") or []) or _write(request).dry_run:
+        if "All" in (options.get("dryRun") or []) or write_asked_for(request).dry_run:
             gone = self._store.get(address.kind, address.namespace, address.name)
         else:
             gone = await self._store.delete(
@@ -198,7 +151,7 @@ class Api:
                 uid=conditions.get("uid"),
                 resource_version=conditions.get("resourceVersion"),
             )
-        return web.json_response(_success(address, gone))
+        return web.json_response(deleted(address, gone))
 
     async def _delete_all(self, request: web.Request, address: Address) -> web.Response:
         labels, fields = request.query.get("labelSelector", ""), request.query.get("fieldSelector", "")
@@ -220,9 +173,9 @@ class Api:
 
 
 def application(cluster: Cluster, user_of: UserOf) -> web.Application:
-    """The API as an aiohttp application; it makes the system namespaces when it starts."""
-    api = Api(cluster, user_of)
-    app = web.Application(middlewares=[api.guard], client_max_size=MAX_OBJECT)
+    """The API as an aiohttp application. `user_of` says whose a bearer token is. It makes the system namespaces when it starts."""
+    api = Api(cluster)
+    app = web.Application(middlewares=[guard(user_of)], client_max_size=MAX_OBJECT)
 
     async def prepare(_app: web.Application) -> None:
         await cluster.prepare()
@@ -230,7 +183,7 @@ def application(cluster: Cluster, user_of: UserOf) -> web.Application:
     app.on_startup.append(prepare)
     app.add_routes(
         [
-            *(web.get(path, api.healthy) for path in sorted(_OPEN)),
+            *(web.get(path, api.healthy) for path in sorted(OPEN)),
             web.get("/version", api.version),
             web.get("/{root:apis?}", api.discovery),
             web.get("/api/v1", api.resources),
@@ -245,65 +198,3 @@ def application(cluster: Cluster, user_of: UserOf) -> web.Application:
         ]
     )
     return app
-
-
-async def _body(request: web.Request) -> Object:
-    """The request's object, in JSON or YAML. Raises BadRequest."""
-    if "protobuf" in request.content_type:
-        raise UnsupportedMediaType("the body must be JSON or YAML, not protobuf")
-    text = await request.text()
-    try:
-        decoded = yaml.safe_load(text) if "yaml" in request.content_type else json.loads(text)
-    except (ValueError, yaml.YAMLError) as error:
-        raise BadRequest(f"the body cannot be read: {error}") from error
-    if not isinstance(decoded, dict):
-        raise BadRequest("the body is not an object")
-    return decoded
-
-
-def _write(request: web.Request) -> Write:
-    validation = request.query.get("fieldValidation", "Warn")
-    if validation not in ("Strict", "Warn", "Ignore"):
-        raise BadRequest(f"fieldValidation: unknown value {validation}")
-    return Write(request[_USER], cast("FieldValidation", validation), request.query.get("dryRun") == "All")
-
-
-def _wants_table(request: web.Request) -> bool:
-    return "as=Table" in request.headers.get("Accept", "")
-
-
-def _object(
-    request: web.Request, kind: Kind, obj: Object, write: Write | None = None, status: int = HTTPStatus.OK
-) -> web.Response:
-    version = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
-    body = table(kind, [obj], version) if _wants_table(request) else obj
-    response = web.json_response(body, status=status)
-    for warning in write.warnings if write else ():
-        text = warning.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
-        response.headers.add("Warning", f'299 - "{text}"')
-    return response
-
-
-def _renderer(request: web.Request) -> Callable[[WatchEvent], Mapping[str, Any]]:
-    """How a watch shows an object: itself, or as a Table whose headings come with the first."""
-    if not _wants_table(request):
-        return lambda event: event.obj
-    headed = True
-
-    def as_table(event: WatchEvent) -> Mapping[str, Any]:
-        nonlocal headed
-        shown = table(event.kind, [event.obj], {"resourceVersion": str(event.revision)}, headed=headed)
-        headed = False
-        return shown
-
-    return as_table
-
-
-def _success(address: Address, gone: Object) -> Mapping[str, Any]:
-    details = {
-        "name": address.name,
-        "group": address.kind.group,
-        "kind": address.kind.plural,
-        "uid": gone["metadata"]["uid"],
-    }
-    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}

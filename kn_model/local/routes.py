@@ -114,7 +114,9 @@ def choose(shares: Sequence[Share], roll: float) -> str | None:
 def _rules_of(route: Mapping[str, Any]) -> Iterable[Rule]:
     spec = route["spec"]
     for rule in spec.get("rules") or []:
-        rewrite: Mapping[str, Any] = next((each["urlRewrite"] for each in rule.get("filters") or [] if each["type"] == "URLRewrite"), {})
+        rewrite: Mapping[str, Any] = next(
+            (each["urlRewrite"] for each in rule.get("filters") or [] if each["type"] == "URLRewrite"), {}
+        )
         destination = _destination(rewrite, rule, route["metadata"]["namespace"])
         if destination is None:
             continue
