@@ -1,0 +1,53 @@
+"""What the manifest and the metadata of a model say."""
+
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from functions.download.manifest import IncompleteModel, StoredFile, check_shards, make, metadata
+
+FILES = [StoredFile("config.json", 2, "aa"), StoredFile("m.safetensors", 10, "bb")]
+
+
+def test_the_manifest_names_every_file_and_its_origin() -> None:
+    """The form that engines check."""
+    row = {"uuid": "u", "model_name": "m", "source": "hf://a/m", "revision": "c"}
+    document = make(row, FILES, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+    assert msgspec.to_builtins(document) == {
+        "version": 1,
+        "model_uuid": "u",
+        "model_name": "m",
+        "source": "hf://a/m",
+        "revision": "c",
+        "created_at": "2026-01-02T03:04:05+00:00",
+        "files": [
+            {"path": "config.json", "size": 2, "sha256": "aa"},
+            {"path": "m.safetensors", "size": 10, "sha256": "bb"},
+        ],
+        "total_bytes": 12,
+    }
+
+
+def test_the_metadata_carries_what_the_contract_computes_with() -> None:
+    """Weights alone count as weights."""
+    config = {"architectures": ["LlamaForCausalLM"]}
+    assert metadata(FILES, config, {"BF16": 5}) == {
+        "format": "safetensors",
+        "config": config,
+        "weights_bytes": 10,
+        "parameters": {"BF16": 5},
+        "architecture": "LlamaForCausalLM",
+    }
+
+
+@pytest.mark.parametrize("index", [b'{"weight_map": {"w": "b.safetensors"}}', b"{}", b"no json"])
+def test_an_index_with_a_missing_shard_is_refused(index: bytes) -> None:
+    """So is one that cannot be read."""
+    with pytest.raises(IncompleteModel):
+        check_shards("model.safetensors.index.json", index, ["a.safetensors"])
+
+
+def test_shards_are_looked_for_beside_their_index() -> None:
+    """An index in a folder speaks of that folder."""
+    check_shards("sub/model.safetensors.index.json", b'{"weight_map": {"w": "a.safetensors"}}', ["sub/a.safetensors"])

@@ -1,0 +1,63 @@
+"""What a source may look like."""
+
+import pytest
+
+from functions.download.sources import HubSource, InvalidSource, WebSource, parse
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("hf://acme/model", HubSource("acme", "model", "main", "")),
+        ("hf://acme/model@v1.0", HubSource("acme", "model", "v1.0", "")),
+        ("hf://acme/model@refs%2Fpr%2F1", HubSource("acme", "model", "refs/pr/1", "")),
+        ("hf://acme/model/sub/file.gguf", HubSource("acme", "model", "main", "sub/file.gguf")),
+        ("hf://acme/model@main/file.gguf", HubSource("acme", "model", "main", "file.gguf")),
+        (
+            "https://Example.com/a/m%20x.gguf?sig=1",
+            WebSource("https://Example.com/a/m%20x.gguf?sig=1", "example.com", "https", "m x.gguf"),
+        ),
+    ],
+)
+def test_a_source_is_read_into_its_parts(text: str, expected: HubSource | WebSource) -> None:
+    """Repository, revision, path; or address, host and file name."""
+    assert expected == parse(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "acme/model",
+        "hf://model",
+        "hf://acme/",
+        "hf://../etc",
+        "hf://acme/model@",
+        "hf://acme/model@a/../b",
+        "hf://acme/model@..",
+        "hf://acme/model/../../etc/passwd",
+        "hf://acme/model/a\\b",
+        "hf://acme/mo del",
+        "hf://acme/model\n",
+        "hf://ac\u202eme/model",
+        "file:///etc/passwd",
+        "gopher://host/x.gguf",
+        "https:///x.gguf",
+        "https://user:pw@host/x.gguf",
+        "https://host/x.gguf#part",
+        "https://host:99999/x.gguf",
+        "https://host/model.bin",
+        "https://host/..%2Fx.gguf",
+        "https://[::1/x.gguf",
+        "hf://acme/" + "m" * 3000,
+    ],
+)
+def test_what_is_no_source_is_refused(text: str) -> None:
+    """Other schemes, climbing paths, credentials in addresses, and forms that hide what they are."""
+    with pytest.raises(InvalidSource):
+        parse(text)
+
+
+def test_a_commit_is_pinned_and_a_branch_is_not() -> None:
+    """Forty hex digits cannot move."""
+    assert [parse(f"hf://a/b@{revision}").is_pinned for revision in ("a" * 40, "main")] == [True, False]  # type: ignore[union-attr]
