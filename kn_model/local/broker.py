@@ -45,12 +45,16 @@ class Broker:
         self._dispatcher = Dispatcher(ledger, session, self._reply)
         self._table: Table = {}
 
-    async def run(self, *, alone: bool) -> None:
-        """Open the ledger, then follow Brokers and Triggers and deliver, until cancelled.
+    async def open(self, *, alone: bool) -> None:
+        """Take up what an earlier run was owed; from here on events are accepted. LedgerDown.
 
         alone: no other process dispatches from this database (it is our own server).
         """
         await self._ledger.open(alone=alone)
+        await self.refresh()
+
+    async def run(self) -> None:
+        """Follow Brokers and Triggers and deliver, until cancelled. Call it after `open`."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(on_change(self._store, (kinds.BROKER, kinds.TRIGGER), self.refresh))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kn_model.local import queries
 from kn_model.local.cloudevent import CloudEvent
 from kn_model.local.group_commit import GroupCommit
+from kn_model.local.postgres import unreachable
 
 if TYPE_CHECKING:
     import asyncpg
@@ -129,14 +130,7 @@ class Ledger:
         return found
 
     async def _ask(self, name: str, how: str, arguments: Sequence[Any]) -> Any:
-        import asyncpg
-
         try:
             return await getattr(self._pool, how)(_SQL[name], *arguments)
-        except (
-            OSError,
-            asyncpg.PostgresConnectionError,
-            asyncpg.InterfaceError,
-            asyncpg.OperatorInterventionError,
-        ) as error:
+        except unreachable() as error:
             raise LedgerDown(str(error)) from error

@@ -1,11 +1,17 @@
 """Runs a reconciler whenever objects of some kinds change. Called by the broker and the sources."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
-from kn_model.local.api_errors import Gone
+from kn_model.local.api_errors import ApiError, Gone
 from kn_model.local.kinds import Kind
 from kn_model.local.store import ObjectStore
+
+AGAIN_S: Final = 1.0
+
+_LOG = logging.getLogger(__name__)
 
 
 async def on_change(store: ObjectStore, kinds: Sequence[Kind], react: Callable[[], Awaitable[None]]) -> None:
@@ -18,7 +24,11 @@ async def on_change(store: ObjectStore, kinds: Sequence[Kind], react: Callable[[
         while True:
             await changed.wait()
             changed.clear()
-            await react()
+            try:
+                await react()
+            except ApiError as error:  # somebody was faster, or PostgreSQL is away: look again
+                _LOG.warning("%s; looking again in %.0f s", error, AGAIN_S)
+                asyncio.get_running_loop().call_later(AGAIN_S, changed.set)
 
 
 async def _watch(store: ObjectStore, kind: Kind, changed: asyncio.Event) -> None:

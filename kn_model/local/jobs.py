@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from kn_model.local import kinds
-from kn_model.local.api_errors import Gone, NotFound
+from kn_model.local.api_errors import Gone, NotFound, Unavailable
 from kn_model.local.follow import on_change
 from kn_model.local.instance import Instance, StartFailed
 from kn_model.local.kinds import Object
@@ -19,6 +19,7 @@ from kn_model.local.store import ObjectStore
 
 FIRST_PAUSE_S: Final = 10.0
 LONGEST_PAUSE_S: Final = 360.0
+AGAIN_S: Final = 1.0  # before asking a database again that did not answer
 DEFAULT_TRIES: Final = 6  # spec.backoffLimit
 
 _LOG = logging.getLogger(__name__)
@@ -107,10 +108,16 @@ class Jobs:
 
     async def _show(self, job: Object, status: Mapping[str, Any]) -> None:
         metadata = job["metadata"]
-        try:
-            await self._store.set_status(kinds.JOB, metadata["namespace"], metadata["name"], status)
-        except NotFound:
-            _LOG.info("Job %s was deleted while it ran", metadata["name"])
+        while True:
+            try:
+                await self._store.set_status(kinds.JOB, metadata["namespace"], metadata["name"], status)
+            except NotFound:
+                _LOG.info("Job %s was deleted while it ran", metadata["name"])
+            except Unavailable as error:  # how a Job ended must not be forgotten
+                _LOG.warning("the status of Job %s has to wait: %s", metadata["name"], error)
+                await asyncio.sleep(AGAIN_S)
+                continue
+            return
 
 
 def _as_revision(job: Object) -> Object:

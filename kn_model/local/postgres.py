@@ -168,6 +168,21 @@ class Postgres:
             raise PostgresError(f"{program} failed: {child.last_line(self.log)} (its log: {self.log})")
 
 
+def unreachable() -> tuple[type[Exception], ...]:
+    """What asyncpg raises while a server is down, starting, stopping or dying: none of it is the statement's fault."""
+    import asyncpg
+
+    return (
+        OSError,
+        TimeoutError,
+        asyncpg.PostgresConnectionError,
+        asyncpg.OperatorInterventionError,
+        asyncpg.InterfaceError,
+        # A pool's connection that broke in the middle of a statement raises this when it is given back.
+        asyncpg.InternalClientError,
+    )
+
+
 def _programs() -> Path:
     """Where the package keeps PostgreSQL's programs."""
     # Found, not imported: the package's import looks for a run-time folder of the desktop and warns when there is none.

@@ -10,7 +10,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Coroutine, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -33,6 +33,7 @@ from kn_model.local import (
     supported,
 )
 from kn_model.local.addresses import Addresses
+from kn_model.local.api_errors import NotFound
 from kn_model.local.apply import apply, checked, ensure, prune
 from kn_model.local.broker import Broker
 from kn_model.local.broker_ledger import Ledger
@@ -52,8 +53,9 @@ from kn_model.local.state import Runtime, State
 from kn_model.local.storage import PostgresStorage
 from kn_model.local.store import ObjectStore
 
-# The store writes one at a time; the broker accepts, claims, finishes and renews side by side.
-CONNECTIONS: Final = 6
+# The store writes one at a time; the broker accepts, claims and finishes side by side. Each idle one holds 15 MB.
+CONNECTIONS: Final = 4
+IDLE_S: Final = 30.0
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,9 @@ async def start(stack: AsyncExitStack, state: State, options: Options) -> Sequen
     )
     stack.push_async_callback(depends.stop)
     keeping = [_task(stack, dependencies.keep(server, options.tell)) for server in depends.servers]
-    pool = await asyncpg.create_pool(depends.database_url, min_size=1, max_size=CONNECTIONS)
+    pool = await asyncpg.create_pool(
+        depends.database_url, min_size=1, max_size=CONNECTIONS, max_inactive_connection_lifetime=IDLE_S
+    )
     stack.callback(pool.terminate)
     parts = await _parts(stack, state, options, PostgresStorage(pool))
     jobs = Jobs(parts.store, parts.launcher)
@@ -83,7 +87,8 @@ async def start(stack: AsyncExitStack, state: State, options: Options) -> Sequen
     await _front_door(stack, parts, options, broker)
     working = [_task(stack, jobs.run())]
     await _apply(parts.store, jobs, depends, manifests)
-    working.append(_task(stack, broker.run(alone=depends.own_database)))
+    await broker.open(alone=depends.own_database)
+    working.append(_task(stack, broker.run()))
     working.append(_task(stack, Sources(parts.store, session, parts.addresses).run()))
     _ready(state, options, parts)
     return [*keeping, *working]
@@ -127,9 +132,12 @@ async def _apply(store: ObjectStore, jobs: Jobs, depends: Dependencies, manifest
     await ensure(store, generated_secrets.auth(), renew=False)
     before, after = _around_jobs(manifests)
     await prune(store, manifests)
+    wanted = [each["metadata"] for each in before if kind_of(each) == kinds.JOB]
+    for metadata in wanted:
+        with suppress(NotFound):  # done in an earlier run: the code may be another release's now
+            await store.delete(kinds.JOB, metadata["namespace"], metadata["name"])
     await apply(store, before)
-    for job in (each for each in before if kind_of(each) == kinds.JOB):
-        metadata = job["metadata"]
+    for metadata in wanted:
         async with step(f"Job {metadata['name']}"):
             await jobs.finished(metadata["namespace"], metadata["name"])
     await apply(store, after)

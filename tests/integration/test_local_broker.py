@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 from aiohttp import ClientSession, web
 
-from kn_model.local import kinds, ports
+from kn_model.local import ports
 from kn_model.local.addresses import Addresses
 from kn_model.local.broker import Broker
 from kn_model.local.broker_ledger import Ledger
@@ -115,11 +115,9 @@ async def running(database: str, subscribers: Subscribers, port: int = 0) -> Asy
         runner = web.AppRunner(application, shutdown_timeout=0)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", int(front.rpartition(":")[2])).start()
-        work = asyncio.create_task(broker.run(alone=True))
+        await broker.open(alone=True)
+        work = asyncio.create_task(broker.run())
         stage = Stage(store, broker, subscribers, session, front, pool)
-        async with asyncio.timeout(WAIT_S):
-            while "status" not in store.get(kinds.BROKER, "torpor", "default"):  # noqa: ASYNC110 - once, at the start
-                await asyncio.sleep(0.01)
         yield stage
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
