@@ -23,7 +23,8 @@ BACK_OFF_S: Final = 1.0
 BACK_OFF_MAX_S: Final = 60.0
 """Waits between failed starts: doubling from 1 s. A kubelet doubles from 10 s to 300 s, for many tenants; here one waits."""
 SETTLED_S: Final = 10.0
-"""An instance that ends sooner than this after it was ready counts as a failed start, or a crash would spin."""
+"""An instance that ends sooner than this after it was ready counts as a failed start, or a crash would spin.
+The first such end is forgiven: an instance that somebody killed is replaced at once."""
 GAVE_UP: Final = "ProgressDeadlineExceeded"
 """Knative's reason when the initial scale was not reached in time; nothing is tried after it."""
 DRAIN_LOOK_S: Final = 0.1
@@ -239,22 +240,27 @@ class Replicas:
         failure = instance.failure()
         log.warning("instance %s ended after %.0f s: %s", instance.name, lived_s, failure)
         self._spawn(instance.stop())
-        if lived_s < SETTLED_S:
-            self._failed(failure)
-            return
-        self._failures = 0
-        if self.activator.holding:
+        self._failures = 0 if lived_s >= SETTLED_S else self._failures + 1
+        if self._failures:
+            self._failure = failure
+        if self._failures > 1:
+            self._back_off(failure)
+        elif self.activator.holding:
             self._ensure_one()
         self._changed()
 
     def _failed(self, failure: StartFailed) -> None:
+        """A start did not succeed."""
         self._failures += 1
         self._failure = failure
+        self._back_off(failure)
+        self._changed()
+
+    def _back_off(self, failure: StartFailed) -> None:
         wait_s = min(BACK_OFF_MAX_S, BACK_OFF_S * 2.0 ** min(self._failures - 1, 10))
         self._retry_at = self._clock() + wait_s
         if not self._current():
             self.activator.refuse(failure, wait_s)
-        self._changed()
 
     async def _drain(self, instance: Instance) -> None:
         deadline = self._clock() + self.limits.drain_s

@@ -26,15 +26,15 @@ class Echo(BaseHTTPRequestHandler):
                 self._answer({"slept": query["s"]})
             case "/stream":
                 self._stream(int(query["chunks"]), float(query["gap"]))
-            case "/exit":
-                os._exit(int(query["code"]))
             case "/env":
                 self._answer(dict(os.environ))
             case _:
                 self._answer(self._about())
 
     def do_POST(self) -> None:
-        """Say how long the body was, chunked or not."""
+        """Say how long the body was, chunked or not; or die, as told by the path."""
+        if self.path.startswith("/exit/"):
+            os._exit(int(self.path.removeprefix("/exit/")))
         self._answer(self._about() | {"body": len(self._body())})
 
     def _about(self) -> dict[str, object]:

@@ -18,6 +18,18 @@ async def test_a_crash_loop_has_a_readable_reason(runtime: Any, echo: Any) -> No
     assert (status, body["title"]) == (503, "Not ready")
 
 
+async def test_an_instance_that_keeps_dying_is_not_started_in_a_loop(runtime: Any, echo: Any) -> None:
+    """It became ready and died twice within seconds: callers are told why, and when to try again."""
+    await runtime.store.create(echo("hello"))
+    await runtime.ready("hello")
+    for _ in range(2):
+        # A POST, since a GET whose connection breaks off is tried again: it is idempotent (RFC 9110 section 9.2.2).
+        assert (await runtime.status("/_svc/torpor/hello/exit/7", "POST"))[0] == 502
+    await runtime.until(lambda: runtime.serving.replicas("torpor", "hello-00001").backing_off, "it backs off")
+    status, body = await runtime.status("/_svc/torpor/hello/")
+    assert (status, body["reason"]) == (503, "ExitCode7")
+
+
 async def test_starting_is_given_up_at_the_progress_deadline(runtime: Any, echo: Any) -> None:
     """A revision that never came up is not tried for ever; its status keeps the last reason."""
     deadline = {"serving.knative.dev/progress-deadline": "2s"}
