@@ -16,10 +16,11 @@ QUIET_S: Final = 4.0
 WEIGHT: Final = 0.3
 
 
-async def keep_beating(work: Coroutine[Any, Any, T], file: FileRow, rows: FileRows) -> T:
+async def keep_beating(work: Coroutine[Any, Any, T], file: FileRow, rows: FileRows, beat_s: float = BEAT_S) -> T:
     """The result of `work`, with `file` stored as it changes. Raises LeaseLost, having cancelled the work."""
+    ended = asyncio.Event()
     task = asyncio.create_task(work)
-    pulse = asyncio.create_task(_pulse(file, rows))
+    pulse = asyncio.create_task(_pulse(file, rows, ended, beat_s))
     try:
         await asyncio.wait({task, pulse}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
@@ -27,20 +28,28 @@ async def keep_beating(work: Coroutine[Any, Any, T], file: FileRow, rows: FileRo
         return await task
     finally:
         task.cancel()
-        pulse.cancel()
+        # Asked to end and not cancelled: a beat whose answer is thrown away has moved the lease behind our back.
+        ended.set()
         await asyncio.gather(task, pulse, return_exceptions=True)
 
 
-async def _pulse(file: FileRow, rows: FileRows) -> None:
+async def _pulse(file: FileRow, rows: FileRows, ended: asyncio.Event, beat_s: float) -> None:
     meter = Meter(file.bytes_done, time.monotonic())
     stored_at, stored = time.monotonic(), file.bytes_done
-    while True:
-        await asyncio.sleep(BEAT_S)
+    while not await _set_within(ended, beat_s):
         now = time.monotonic()
         file.rate_bps = meter.rate(file.bytes_done, now)
         if file.bytes_done != stored or now - stored_at >= QUIET_S:
             await rows.beat(file)
             stored_at, stored = now, file.bytes_done
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return False
+    return True
 
 
 class Meter:

@@ -1,0 +1,61 @@
+"""The heart beat of a slice: what it stores, and that it never loses its own lease."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+import pytest
+
+from functions.download import progress
+from functions.download.files import FileRow, FileRows
+from functions.download.problems import LeaseLost
+
+FIRST = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Row:
+    """The file's row in a database that takes its time to answer."""
+
+    def __init__(self, *, lost: bool = False) -> None:
+        self.lease = FIRST
+        self.beating = asyncio.Event()
+        self._lost = lost
+
+    async def beat(self, file: FileRow) -> None:
+        """Move the lease at once, and answer later, as a server does."""
+        if self._lost:
+            raise LeaseLost(file.path)
+        self.lease += timedelta(seconds=1)
+        moved = self.lease
+        self.beating.set()
+        await asyncio.sleep(0.05)
+        file.lease = moved
+
+
+def _file() -> FileRow:
+    return FileRow("m", "p", 10, None, None, "u", "", 0, None, None, 0, 0, FIRST, "o/n", "r", "s")
+
+
+async def test_work_that_ends_during_a_beat_keeps_its_lease() -> None:
+    """The worker's lease is the row's, so that its result is accepted."""
+    file, row = _file(), Row()
+
+    async def work() -> str:
+        file.bytes_done = 5
+        await row.beating.wait()
+        return "done"
+
+    assert await progress.keep_beating(work(), file, cast("FileRows", row), beat_s=0.01) == "done"
+    assert (row.lease, FIRST + timedelta(seconds=1)) == (file.lease, file.lease)
+
+
+async def test_a_lost_lease_ends_the_work() -> None:
+    """Whoever lost the file stops writing it."""
+    file = _file()
+
+    async def work() -> None:
+        file.bytes_done = 5
+        await asyncio.Event().wait()
+
+    with pytest.raises(LeaseLost):
+        await progress.keep_beating(work(), file, cast("FileRows", Row(lost=True)), beat_s=0.01)
