@@ -41,6 +41,7 @@ async def test_work_that_ends_during_a_beat_keeps_its_lease() -> None:
     file, row = _file(), Row()
 
     async def work() -> str:
+        await asyncio.sleep(0)
         file.bytes_done = 5
         await row.beating.wait()
         return "done"
@@ -54,6 +55,7 @@ async def test_a_lost_lease_ends_the_work() -> None:
     file = _file()
 
     async def work() -> None:
+        await asyncio.sleep(0)
         file.bytes_done = 5
         await asyncio.Event().wait()
 
