@@ -12,7 +12,7 @@ from kn_model.failure import Exit, Failure
 # A function asleep answers its first call after about a second; the engine's calls set their own limit.
 READ_TIMEOUT_S: Final = 60.0
 CONNECT_TIMEOUT_S: Final = 5.0
-# How long a read is repeated while the answer is «later» (503): a function or the database that restarts.
+# How long a call is repeated while the answer is «later» (503): a function or the database that starts.
 PATIENCE_S: Final = 10.0
 _PAUSE_S: Final = 0.5
 
@@ -55,13 +55,8 @@ class Client:
         self._use(token)
 
     def get(self, path: str, *, patience_s: float = PATIENCE_S, **query: str | int) -> Any:
-        """The JSON at `path`; repeated for `patience_s` seconds while the answer is 503. Raises Failure."""
-        deadline = time.monotonic() + patience_s
-        while True:
-            response = self._call("GET", path, params=query)
-            if response.status_code != _LATER or time.monotonic() >= deadline:
-                return _json(response)
-            time.sleep(_PAUSE_S)
+        """The JSON at `path`. Raises Failure."""
+        return _json(self._call("GET", path, patience_s, params=query))
 
     def items(self, path: str, member: str) -> list[Any]:
         """All items of a paginated list."""
@@ -110,7 +105,16 @@ class Client:
         if token:
             self._http.headers["authorization"] = f"Bearer {token}"
 
-    def _call(self, method: str, path: str, **options: Any) -> httpx.Response:
+    def _call(self, method: str, path: str, patience_s: float = PATIENCE_S, **options: Any) -> httpx.Response:
+        """One call, made again for `patience_s` seconds while the answer says that nothing was done yet."""
+        deadline = time.monotonic() + patience_s
+        while True:
+            response = self._send(method, path, **options)
+            if not _asks_for_patience(response) or time.monotonic() >= deadline:
+                return response
+            time.sleep(_PAUSE_S)
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         with self._reachable():
             response = self._http.request(method, path, **options)
             if response.status_code == _UNAUTHORIZED and self.refresh():
@@ -137,6 +141,12 @@ def not_running(url: str, why: str) -> Failure:
     """Nobody listens at the address."""
     do = "Start the runtime: kn model up" if _is_loopback(url) else "Check the address and your network."
     return Failure(f"nothing answers at {url}", why=why, do=do, code=Exit.NOT_RUNNING)
+
+
+def _asks_for_patience(response: httpx.Response) -> bool:
+    """503 with Retry-After: not done, worth repeating (RFC 9110, 10.2.3). Reads may be repeated after any 503."""
+    reads = response.request.method == "GET"
+    return response.status_code == _LATER and (reads or "retry-after" in response.headers)
 
 
 def _is_loopback(url: str) -> bool:

@@ -28,12 +28,13 @@ class Display(Protocol):
 def line(model: ModelRecord) -> str:
     """The state of a pull in one line."""
     files = model["files"] or []
+    trouble = f": {model['error']}" if model["error"] else ""
     if not files:
-        return f"{model['name']}: {model['status']}"
+        return f"{model['name']}: {model['status']}{trouble}"
     verified = sum(file["status"] == "verified" for file in files)
     done = f"{size(model['bytes_done'])} of {size(model['bytes_total'])}"
     speed = f", {rate(model['rate_bps'])}, {duration(model['eta_s'])} left" if model["rate_bps"] else ""
-    return f"{model['name']}: {model['status']}, {verified} of {len(files)} files verified, {done}{speed}"
+    return f"{model['name']}: {model['status']}, {verified} of {len(files)} files verified, {done}{speed}{trouble}"
 
 
 class Lines:
@@ -74,6 +75,7 @@ class Bars:
         ]
         self._progress = Progress(*columns, console=Console(stderr=True))
         self._tasks: dict[str, Any] = {}
+        self._trouble: str | None = None
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -85,6 +87,9 @@ class Bars:
     def update(self, model: ModelRecord) -> None:
         """Move the bars."""
         files = model["files"] or []
+        if model["error"] and model["error"] != self._trouble:
+            self._progress.console.print(f"{model['name']}: {model['error']}")
+        self._trouble = model["error"]
         for file in files:
             self._show(file["path"], file["bytes_done"], file["size"], note(file))
         if len(files) > 1:

@@ -52,11 +52,18 @@ def test_a_renewed_token_that_is_refused_is_an_end_too() -> None:
     assert len(calls) == 2
 
 
-def test_a_read_waits_for_a_restart() -> None:
-    """503 means later; a read is repeated, a write is not: it may have happened."""
-    answers = [httpx.Response(503, json={"title": "t"}), httpx.Response(200, json={"models": []})]
+def test_a_call_waits_for_a_start_or_a_restart() -> None:
+    """503 with Retry-After means that nothing was done yet: the call is made again."""
+    later = httpx.Response(503, headers={"retry-after": "1"}, json={"title": "t"})
+    answers = [later, httpx.Response(200, json={"models": []})]
     assert client(lambda _: answers.pop(0)).get("/models", patience_s=5) == {"models": []}
-    answers = [httpx.Response(503, json={"title": "t"}), httpx.Response(200, json={})]
+    answers = [later, httpx.Response(202, json={"uuid": "1"})]
+    assert client(lambda _: answers.pop(0)).post("/models", {}) == {"uuid": "1"}
+
+
+def test_a_write_that_may_have_happened_is_not_repeated() -> None:
+    """A 503 that does not ask for another try may come from a gateway that lost the answer."""
+    answers = [httpx.Response(503, text="gateway"), httpx.Response(202, json={})]
     with pytest.raises(Failure):
         client(lambda _: answers.pop(0)).post("/models", {})
     assert len(answers) == 1

@@ -275,6 +275,13 @@ def test_a_pull_that_fails_says_why(person: Person, fake: Fake) -> None:
     assert (result.exit_code, "sha256 of a.safetensors differs" in result.stderr) == (1, True)
 
 
+def test_a_pull_that_waits_for_its_source_says_so(person: Person, fake: Fake) -> None:
+    """A hub that is down shows while it is waited for, not after."""
+    waiting = MODEL | {"status": "downloading", "error": "the hub does not answer; trying again", "files": []}
+    fake.on("GET /models/m-1", (200, waiting), (200, MODEL))
+    assert "the hub does not answer; trying again" in person.types("pull", "owner/Tiny").stderr
+
+
 def test_a_server_that_fails_says_why(person: Person, fake: Fake) -> None:
     """The cluster's reason reaches the person."""
     fake.on("GET /status/s-1", (200, SERVER | {"status": "failed", "error": "0/1 nodes: Insufficient cpu"}))
