@@ -83,7 +83,7 @@ def _advice(model: ModelRecord) -> str:
 
 def _server_failed(server: ServerRecord) -> Failure:
     return Failure(
-        f"{server['name']} is {server['status']}",
+        f"{server['name']} was removed" if server["status"] == "deleted" else f"{server['name']} could not be started",
         why=server["error"] or "The cluster gave no reason.",
         do=f"kn model logs {server['name']}, then kn model serve {server['model_name']} with other settings.",
     )

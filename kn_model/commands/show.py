@@ -63,7 +63,7 @@ def _row(file: FileRecord) -> tuple[str, ...]:
         size(file["size"]),
         size(file["bytes_done"]),
         rate(file["rate_bps"]),
-        duration(file["eta_s"]),
+        duration(file["eta_s"]) if file["status"] == "transferring" else "-",
         (file["sha256"] or "-")[:12],
     )
 
