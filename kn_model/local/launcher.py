@@ -60,7 +60,8 @@ class Launcher:
         place = Place(
             name=name,
             port=ports.free(1)[0],
-            folder=self._folders.pods / name,
+            # Not the whole name: programs make Unix sockets below it, whose paths end at 107 characters.
+            folder=self._folders.pods / suffix,
             credentials=self._folders.credentials(
                 metadata["namespace"], revision["spec"].get("serviceAccountName", "default")
             ),

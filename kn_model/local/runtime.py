@@ -108,7 +108,7 @@ async def _parts(stack: AsyncExitStack, state: State, options: Options, storage:
         kube=f"https://{listener.LOOPBACK}:{listener.port_of(runner)}",
     )
     machine = Machine(addresses, sys.executable, CLONE, options.environ)
-    folders = Folders(state.logs, state.pods, tokens.folder_of)
+    folders = Folders(state.logs, stack.enter_context(state.short_pods()), tokens.folder_of)
     return Parts(store, addresses, tokens, Launcher(machine, folders, store.find, gpus.Gpus(gpus.present())))
 
 

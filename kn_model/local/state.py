@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -70,6 +71,15 @@ class State:
     def pods(self) -> Path:
         """Volumes of running instances."""
         return self.folder / "pods"
+
+    @contextmanager
+    def short_pods(self) -> Iterator[Path]:
+        """Another path to `pods`, short wherever the folder lies: a Unix socket's path ends at 107 characters."""
+        self.pods.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="torpor-") as short:
+            link = Path(short) / "pods"
+            link.symlink_to(self.pods.resolve())
+            yield link
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -1,6 +1,7 @@
 """The runtime's folder: one holder, and nobody else reads its secrets."""
 
 import os
+import uuid
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,12 @@ def test_an_unusable_folder_is_named(tmp_path: Path) -> None:
 def test_stopping_what_does_not_run_says_so(tmp_path: Path) -> None:
     """`down` without `up` is no error."""
     assert state.stop(tmp_path) is False
+
+
+def test_instances_get_a_short_path_wherever_the_folder_lies(tmp_path: Path) -> None:
+    """A Unix socket named by a UUID fits below it (107 characters at most), and what is put there lies in the folder."""
+    state = State(tmp_path / ("long-" * 20) / ".torpor")
+    with state.short_pods() as pods:
+        (pods / "x").write_text("here")
+        room = len(str(pods / "abcde" / "scratch" / str(uuid.uuid4())))
+    assert (True, "here", False) == (room <= 107, (state.pods / "x").read_text(), pods.exists())
