@@ -22,6 +22,7 @@ from kn_model.demo.stages import Stages
 from kn_model.failure import Exit, Failure
 from kn_model.hub.smollm2 import REPOSITORY
 from kn_model.output import print_table, say
+from kn_model.waiting import announced
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -56,14 +57,14 @@ def run(folder: Path, stages: Stages) -> None:
             note.seen = running.url
         tell(running, stages)
         _headline("Stopping: kn model down")
-        with stages.stage("stop"):
+        with stages.stage("stop"), announced("the engine, the functions, S3 and PostgreSQL are ending", say):
             stack.close()
 
 
 def tell(running: RunningRuntime, stages: Stages) -> None:
     """From log-in to the answer from zero."""
     _headline("Logging in as the generated administrator: kn model login")
-    with stages.stage("log in"):
+    with stages.stage("log in"), announced("the function auth is starting", say):
         client = running.log_in()
     _headline(f"Pulling the model: kn model pull hf://{REPOSITORY}")
     with stages.stage("pull and verify") as note:

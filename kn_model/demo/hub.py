@@ -1,7 +1,9 @@
 """Where the demo's model comes from: the hub, or where no hub answers, the small hub of this repository."""
 
+import http.client
 import os
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -29,12 +31,21 @@ def endpoint(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def answers(url: str, repository: str, within_s: float = ANSWERS_WITHIN_S) -> bool:
-    """Whether the hub at `url` knows the repository, within `within_s` seconds."""
-    request = urllib.request.Request(f"{url}/api/models/{repository}", method="GET")  # noqa: S310  # http(s) alone
+    """Whether the hub at `url` knows the repository, within `within_s` seconds in all, its name's look-up included."""
+    found: list[bool] = []
+    # A thread of its own, since nothing else bounds the look-up of a name.
+    asking = threading.Thread(target=lambda: found.append(_asked(url, repository, within_s)), daemon=True)
+    asking.start()
+    asking.join(within_s)
+    return found == [True]
+
+
+def _asked(url: str, repository: str, timeout_s: float) -> bool:
     try:
-        with urllib.request.urlopen(request, timeout=within_s) as response:  # noqa: S310  # likewise
+        request = urllib.request.Request(f"{url}/api/models/{repository}")  # noqa: S310  # http(s) alone
+        with urllib.request.urlopen(request, timeout=timeout_s) as response:  # noqa: S310  # likewise
             return bool(response.status == HTTPStatus.OK)
-    except (urllib.error.URLError, OSError, ValueError):
+    except (urllib.error.URLError, OSError, ValueError, http.client.HTTPException):
         return False
 
 
