@@ -17,6 +17,7 @@ SERVER_APPEARS_S: Final = 120.0
 # Weights into memory and the engine's start: half a minute for a small model, much longer for a large one.
 READY_S: Final = 1800.0
 HEALTHY: Final = frozenset({"ready", "asleep"})
+BROKEN: Final = frozenset({"failed", "deleted"})
 
 
 def follow_model(client: Client, uuid: str, show: Callable[[ModelRecord], None]) -> ModelRecord:
@@ -65,14 +66,20 @@ def follow_server(client: Client, uuid: str, show: Callable[[ServerRecord], None
             show(server)
         if shown in HEALTHY:
             return server
-        if shown in {"failed", "deleted"}:
-            raise _server_failed(server)
+        require_healthy(server)
         time.sleep(EVERY_S)
     raise Failure(
         f"the server {uuid} is still {shown} after {READY_S:.0f} s",
         do="kn model ps and kn model logs NAME show more; waiting again does no harm.",
         code=Exit.TIMED_OUT,
     )
+
+
+def require_healthy(server: ServerRecord) -> ServerRecord:
+    """The same server. Raises Failure when it failed: waiting for it to wake would be in vain."""
+    if server["status"] in BROKEN:
+        raise _server_failed(server)
+    return server
 
 
 def _advice(model: ModelRecord) -> str:

@@ -40,10 +40,11 @@ def chat(  # noqa: PLR0913, PLR0917  # one argument per option
     """
     from kn_model import conversation
     from kn_model.find import find_server
+    from kn_model.follow import require_healthy
     from kn_model.session import connect
 
     client = connect()
-    server = find_server(client, name)["name"]
+    server = require_healthy(find_server(client, name))["name"]
     messages: list[conversation.Message] = [{"role": "system", "content": system}] if system else []
     for question in _questions(prompt, quiet=output == JSON):
         messages.append({"role": "user", "content": question})

@@ -1,6 +1,6 @@
 """`chat`: one streamed answer at a time, also from a model that sleeps."""
 
-from tests.unit.cli.fake import Fake, Person, problem, sse
+from tests.unit.cli.fake import SERVER, Fake, Person, problem, sse
 
 
 def test_chat_streams_the_answer(person: Person, fake: Fake) -> None:
@@ -40,3 +40,11 @@ def test_an_error_of_the_engine_is_shown(person: Person, fake: Fake) -> None:
     fake.on("POST /m/tiny/v1/chat/completions", (400, {"error": {"message": "max_tokens is too large"}}))
     result = person.types("chat", "tiny", "?")
     assert (result.exit_code, "max_tokens is too large" in result.stderr) == (1, True)
+
+
+def test_a_model_that_failed_is_not_waited_for(person: Person, fake: Fake) -> None:
+    """It cannot wake: the cluster's reason is said at once, and nothing is asked."""
+    fake.on("GET /status/tiny", (200, SERVER | {"status": "failed", "error": "out of memory"}))
+    result = person.types("chat", "tiny", "?")
+    assert (result.exit_code, "out of memory" in result.stderr) == (1, True)
+    assert fake.bodies("POST /m/tiny/v1/chat/completions") == []
