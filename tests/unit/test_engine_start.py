@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from functions.kit.problem import Retry
+from functions.serve.engine.cores import threads
 from functions.serve.engine.manifest import Refused
 from functions.serve.engine.start import architectures, collector_off
 from functions.serve.engine.transfer import ATTEMPTS, patiently
@@ -32,6 +33,15 @@ def test_model_without_configuration_is_refused(tmp_path: Path, config: str | No
         (tmp_path / "config.json").write_text(config)
     with pytest.raises(Refused, match=r"config\.json"):
         architectures(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("cores", "quota", "expected"),
+    [(8, "max 100000", 7), (8, "400000 100000", 3), (8, "50000 100000", 1), (2, "max 100000", 1), (1, "max 100000", 1)],
+)
+def test_one_core_stays_free(cores: int, quota: str, expected: int) -> None:
+    """A container's share counts, not the node's cores; one core is the API's."""
+    assert threads(cores, quota) == expected
 
 
 async def test_store_that_needs_a_moment_is_asked_again() -> None:

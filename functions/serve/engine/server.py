@@ -7,6 +7,7 @@ import gc
 from argparse import Namespace
 from collections.abc import Callable, MutableMapping, Sequence
 
+import jwt  # noqa: F401  # the edge imports it with its first token; the first caller should not wait for that
 import uvloop
 
 # The engine's own modules: imported before the fork, they need not be imported after it.

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from functions.serve.engine import fetch
+from functions.serve.engine import cores, fetch
 from functions.serve.engine.arguments import vllm_arguments
 from functions.serve.engine.manifest import Refused
 from functions.serve.engine.phases import since_start
@@ -39,7 +39,7 @@ ENVIRONMENT: Final = {
 def run(settings: EngineSettings, environ: MutableMapping[str, str]) -> None:
     """Serve until SIGTERM. Raises Refused when the engine cannot or must not start."""
     require_libnuma()
-    environ.update({name: value for name, value in ENVIRONMENT.items() if name not in environ})
+    environ.update({**ENVIRONMENT, **cores.environment(), **environ})
     under_way = fetch.begin(settings)
     try:
         _serve(settings, under_way, environ)
