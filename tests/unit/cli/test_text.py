@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import click
 import pytest
@@ -11,7 +11,10 @@ import pytest
 from kn_model import conversation, output
 from kn_model.commands.pull import address
 from kn_model.failure import Failure
+from kn_model.progress import Lines
+from kn_model.records import ModelRecord
 from kn_model.serving import gpu, parameters
+from tests.unit.cli.fake import MODEL
 
 
 @pytest.mark.parametrize(
@@ -114,3 +117,13 @@ def test_an_error_in_the_stream_is_a_failure() -> None:
     with pytest.raises(Failure) as caught:
         list(conversation.pieces(lines('{"error": {"message": "out of memory"}}')))
     assert caught.value.why == "out of memory"
+
+
+def test_a_log_gets_a_line_per_state_and_few_in_between(capsys: pytest.CaptureFixture[str]) -> None:
+    """CI keeps every line: bytes that move are worth one in three seconds, a new state one at once."""
+    states = [("downloading", 1), ("downloading", 2), ("downloading", 3), ("available", 4)]
+    shown = Lines()
+    for status, done in states:
+        shown.update(cast("ModelRecord", MODEL | {"status": status, "bytes_done": done}))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(", ")[2] for line in lines] == ["1 B of 2.0 MB", "4 B of 2.0 MB"]
