@@ -9,7 +9,8 @@ import ctypes
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,6 +85,18 @@ def kill(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
+def end_strays(logs: Path) -> int:
+    """Kill what an earlier runtime left behind, by what it writes to: a log under `logs`. How many there were.
+
+    The kernel ends our children with us, but not theirs: an engine's workers may outlive a kill -9.
+    """
+    strays = [pid for pid in _processes() if pid != os.getpid() and _writes_under(pid, logs)]
+    for pid in strays:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+    return len(strays)
+
+
 def last_line(log: Path) -> str:
     """The last line of a log that says something, for a message to a person; "" when there is none."""
     try:
@@ -95,10 +108,21 @@ def last_line(log: Path) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
+def _processes() -> Iterable[int]:
+    return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
+
+
+def _writes_under(pid: int, logs: Path) -> bool:
+    try:
+        return (Path("/proc") / str(pid) / "fd" / "1").readlink().is_relative_to(logs)
+    except OSError:  # gone meanwhile, or another user's
+        return False
+
+
 def _before_exec(command: Command, parent: int) -> None:
     """In the child: give up root first (changing credentials clears the death signal), then ask for the signal."""
     if command.prepare is not None:
         command.prepare()
-    LIBC.prctl(PR_SET_PDEATHSIG, int(command.death_signal), 0, 0, 0)
-    if os.getppid() != parent:  # it died between fork and prctl: nobody will ever send the signal
+    refused = LIBC.prctl(PR_SET_PDEATHSIG, int(command.death_signal), 0, 0, 0)
+    if refused or os.getppid() != parent:  # it died between fork and prctl: nobody will ever send the signal
         os._exit(1)

@@ -12,7 +12,7 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
 from typing import Any, Final
 
-from kn_model.local import ports, runtime
+from kn_model.local import child, ports, runtime
 from kn_model.local.account import NoAccountError
 from kn_model.local.apply import ManifestError
 from kn_model.local.dependencies import DependencyError
@@ -54,6 +54,8 @@ def run(options: Options) -> int:
     state = State(options.folder.resolve())
     try:
         with state.lock():
+            if strays := child.end_strays(state.logs):
+                options.tell(f"ended {strays} processes that an earlier run had left")
             if not ports.is_free(options.port):
                 raise PortTaken(options.port)
             _log_to(state)

@@ -147,6 +147,18 @@ async def test_kill_9_leaves_nobody_and_the_next_start_goes_on(up: Up) -> None:
     assert up.kubectl("get", "secret", "torpor-auth", "-o", "jsonpath={.data}") == secret
 
 
+async def test_what_an_earlier_run_left_is_ended(up: Up) -> None:
+    """A grandchild that outlived kill -9 (here: one that writes to a log of the folder) does not outlive the next start."""
+    up.folder.mkdir()
+    (up.folder / "logs").mkdir()
+    with (up.folder / "logs" / "engine.log").open("wb") as log:
+        stray = await asyncio.create_subprocess_exec("sleep", "600", stdout=log)
+    await up.start()
+    code = await asyncio.wait_for(stray.wait(), WAIT_S)
+    await up.ready()
+    assert code == -signal.SIGKILL
+
+
 async def test_what_left_the_manifests_is_removed(up: Up) -> None:
     """A manifest that is gone takes its object with it; a changed value arrives; what people made stays."""
     await up.start()
