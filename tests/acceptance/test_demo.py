@@ -22,6 +22,8 @@ from kn_model.records import ModelRecord, ServerRecord
 pytestmark = pytest.mark.acceptance
 
 ENGINE = "functions.serve.engine"
+# What gunicorn, which functions-framework starts, calls its processes.
+FUNCTION = "gunicorn"
 HELLO = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4, "temperature": 0}
 
 
@@ -134,10 +136,10 @@ def test_a_killed_engine_is_replaced(client: Client, running: RunningRuntime, se
     assert (bool(engines), story.EXPECTED in answer.text) == (True, True)
 
 
-def test_a_killed_function_is_replaced(client: Client, running: RunningRuntime, model: ModelRecord) -> None:
-    """After a kill -9 of a function the next call starts it anew."""
+def test_killed_functions_are_replaced(client: Client, running: RunningRuntime, model: ModelRecord) -> None:
+    """After a kill -9 of every function, masters and workers, the next call starts what it needs."""
     client.get("/status")
-    killed = processes(running, "functions/status/main.py")
+    killed = processes(running, FUNCTION)
     for process in killed:
         process.kill()
     found = client.get(f"/models/{model['uuid']}", patience_s=30)
