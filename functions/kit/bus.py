@@ -195,6 +195,12 @@ class HttpPublisher:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise PublishError(f"the Broker does not answer: {type(error).__name__}") from error
 
+    async def close(self) -> None:
+        """Close the session, for a process that ends on purpose."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
     def _open(self) -> Any:
         import aiohttp
 

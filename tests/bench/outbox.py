@@ -1,0 +1,147 @@
+"""From the transaction that writes an event to the start of its handler: outbox, Broker, Trigger, function; all real.
+
+A Knative Service and a Trigger of our own are applied to the runtime; the bus writes to the runtime's own PostgreSQL.
+"""
+
+import asyncio
+import base64
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+import httpx
+
+from functions.kit.bus import Bus, HttpPublisher
+from functions.kit.db import Database
+from functions.kit.events import Event
+from functions.kit.settings import Secret
+from kn_model.demo.runtime import RunningRuntime
+from kn_model.laptop import Cluster
+from tests.bench.report import Row
+
+RATE: Final = 200
+SECONDS: Final = 10
+AIM_MS: Final = 50.0
+NAME: Final = "bench-sink"
+_WARM_UP: Final = 200
+_NAMESPACE: Final = "torpor"
+
+
+@dataclass(frozen=True, slots=True)
+class Happened(Event):
+    """An event of the benchmark; number is its subject."""
+
+    TYPE: ClassVar[str] = "dev.torpor.bench.happened.v1"
+    number: str
+
+
+SERVICE: Final[Mapping[str, Any]] = {
+    "apiVersion": "serving.knative.dev/v1",
+    "kind": "Service",
+    "metadata": {"name": NAME, "namespace": _NAMESPACE},
+    "spec": {
+        "template": {
+            "metadata": {"annotations": {"autoscaling.knative.dev/window": "6s"}},
+            "spec": {
+                "containers": [
+                    {
+                        "image": "bench",
+                        "command": ["python", "-m", "functions_framework", "--asgi"],
+                        "args": ["--source", "tests/bench/sink.py", "--target", "handle"],
+                    }
+                ]
+            },
+        }
+    },
+}
+TRIGGER: Final[Mapping[str, Any]] = {
+    "apiVersion": "eventing.knative.dev/v1",
+    "kind": "Trigger",
+    "metadata": {"name": NAME, "namespace": _NAMESPACE},
+    "spec": {
+        "broker": "default",
+        "filter": {"attributes": {"type": Happened.TYPE}},
+        "subscriber": {"ref": {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": NAME}},
+    },
+}
+
+
+async def row(cluster: Cluster, running: RunningRuntime) -> Row:
+    """p50 and p99 at RATE events a second over SECONDS."""
+    async with httpx.AsyncClient(
+        base_url=cluster.server, headers=cluster.headers, verify=cluster.verify, trust_env=False, timeout=60
+    ) as api:
+        await _apply(api)
+        try:
+            latencies = await _measure(api, running)
+        finally:
+            await api.delete(_path("eventing.knative.dev/v1", "triggers", NAME))
+            await api.delete(_path("serving.knative.dev/v1", "services", NAME))
+    ordered = sorted(latencies)
+    p99 = ordered[int(len(ordered) * 0.99) - 1]
+    what = f"event written to the outbox until its handler has started, warm, {RATE} events/s"
+    seen = f"p50 {statistics.median(ordered):.1f} ms, p99 {p99:.1f} ms ({len(ordered)} of {RATE * SECONDS} arrived)"
+    return Row(what, seen, "-", f"p99 {p99:.1f} ms", f"<= {AIM_MS:.0f} ms", p99 <= AIM_MS)
+
+
+async def _apply(api: httpx.AsyncClient) -> None:
+    for version, plural, body in (
+        ("serving.knative.dev/v1", "services", SERVICE),
+        ("eventing.knative.dev/v1", "triggers", TRIGGER),
+    ):
+        (await api.post(_path(version, plural), json=body)).raise_for_status()
+    for _ in range(200):
+        service = (await api.get(_path("serving.knative.dev/v1", "services", NAME))).json()
+        conditions = {entry["type"]: entry["status"] for entry in service.get("status", {}).get("conditions", ())}
+        if conditions.get("Ready") == "True":
+            return
+        await asyncio.sleep(0.1)
+    raise RuntimeError(f"{NAME} did not become ready: {conditions}")
+
+
+async def _measure(api: httpx.AsyncClient, running: RunningRuntime) -> list[float]:
+    secret = (await api.get(_path("v1", "secrets", "torpor-postgres"))).json()
+    database = Database(Secret(base64.b64decode(secret["data"]["url"]).decode()))
+    publisher = HttpPublisher(f"{running.url}/_svc/knative-eventing/broker-ingress/{_NAMESPACE}/default")
+    bus = Bus(database, "/torpor/bench", publisher)
+    try:
+        await asyncio.gather(*(_emit(bus, f"warm-{number}") for number in range(_WARM_UP)))
+        started = await _paced(bus)
+        return await _latencies(running, started)
+    finally:
+        await publisher.close()
+        await database.close()
+
+
+async def _paced(bus: Bus) -> dict[str, float]:
+    """Emit at RATE whatever the answers take; the time of each, just before its transaction."""
+    begin, tasks = time.monotonic(), []
+    for number in range(RATE * SECONDS):
+        await asyncio.sleep(max(0.0, begin + number / RATE - time.monotonic()))
+        tasks.append(asyncio.create_task(_emit(bus, str(number))))
+    return dict(await asyncio.gather(*tasks))
+
+
+async def _emit(bus: Bus, number: str) -> tuple[str, float]:
+    written_at = time.time()
+    async with bus.transaction() as unit:
+        unit.emit(Happened(number))
+    return number, written_at
+
+
+async def _latencies(running: RunningRuntime, written: Mapping[str, float]) -> list[float]:
+    """Milliseconds, once every event has arrived or ten seconds have passed."""
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
+        for _ in range(100):
+            started: dict[str, float] = (await http.get(f"{running.url}/_svc/{_NAMESPACE}/{NAME}/")).json()
+            if written.keys() <= started.keys():
+                break
+            await asyncio.sleep(0.1)
+    return [(started[number] - at) * 1000 for number, at in written.items() if number in started]
+
+
+def _path(version: str, plural: str, name: str = "") -> str:
+    root = f"/apis/{version}" if "/" in version else f"/api/{version}"
+    return f"{root}/namespaces/{_NAMESPACE}/{plural}" + (f"/{name}" if name else "")
