@@ -100,7 +100,7 @@ class Peak:
 def logs_to(process: psutil.Process, part: str) -> bool:
     """Whether the process writes into `logs/<part>/`: the workers of a server call themselves what they like."""
     try:
-        return f"/logs/{part}/" in os.readlink(f"/proc/{process.pid}/fd/2")
+        return f"/logs/{part}/" in str(Path(f"/proc/{process.pid}/fd/2").readlink())
     except OSError:
         return False
 

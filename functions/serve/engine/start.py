@@ -9,11 +9,12 @@ import gc
 import importlib
 import json
 import logging
+import signal
 import sys
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from functions.serve.engine import cores, fetch
 from functions.serve.engine.arguments import vllm_arguments
@@ -39,6 +40,8 @@ ENVIRONMENT: Final = {
 def run(settings: EngineSettings, environ: MutableMapping[str, str]) -> None:
     """Serve until SIGTERM. Raises Refused when the engine cannot or must not start."""
     require_libnuma()
+    # Until vLLM's server listens for it: end in order, so that no forked process is left behind.
+    signal.signal(signal.SIGTERM, _end)
     environ.update({**ENVIRONMENT, **cores.environment(), **environ})
     under_way = fetch.begin(settings)
     try:
@@ -56,6 +59,10 @@ def _serve(settings: EngineSettings, under_way: fetch.Fetch, environ: MutableMap
         arguments = server.parse(vllm_arguments(settings, under_way.directory))
         _log_phase("verified", fetch_s=under_way.wait("verified"))
     server.serve(arguments, environ, loaded=under_way.release)
+
+
+def _end(*_: object) -> NoReturn:
+    sys.exit("the engine was told to end before it was ready")
 
 
 def _imported() -> Any:

@@ -28,7 +28,8 @@ from functions.serve.runtimes import Runtimes
 from functions.serve.settings import Settings
 from kn_model.local import cluster as local
 from kn_model.local.admission import admit
-from kn_model.local.api import Handler, application
+from kn_model.local.api import application
+from kn_model.local.api_http import Handler
 from kn_model.local.kinds import REVISION, SERVICE, Kind
 from kn_model.local.storage import MemoryStorage
 from kn_model.local.store import ObjectStore
