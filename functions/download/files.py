@@ -63,6 +63,10 @@ class FileRows:
         """Whether another worker holds the file now."""
         return bool(await self._db.fetchval(SQL.is_leased, model_uuid, path))
 
+    async def exists(self, file: FileRow) -> bool:
+        """Whether the row is still there: it goes with the objects of a deleted model."""
+        return await self._db.fetchval(SQL.is_leased, file.model_uuid, file.path) is not None
+
     async def owns_upload(self, file: FileRow) -> bool:
         """Whether the file's row still names this upload and a living worker may be using it."""
         return bool(await self._db.fetchval(SQL.live_upload, file.model_uuid, file.path, file.upload_id))

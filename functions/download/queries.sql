@@ -96,8 +96,8 @@ RETURNING f.model_uuid, f.path, f.size_bytes, f.sha256, f.git_oid, f.url, f.etag
           f.hash_state, f.attempts, f.restarts, f.lease_until, m.hf_name, m.revision, m.source;
 
 -- name: is_leased
--- Whether a worker holds the file now.
-SELECT lease_until > now() FROM model_files WHERE model_uuid = $1 AND path = $2;
+-- Whether a worker holds the file now; answers nothing when there is no such file.
+SELECT coalesce(lease_until > now(), false) FROM model_files WHERE model_uuid = $1 AND path = $2;
 
 -- name: beat_file
 -- Progress of the holder: renews the lease. Answers nothing when the lease or the model is no longer the worker's.

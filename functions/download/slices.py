@@ -54,22 +54,27 @@ class Slices:
         await self._slice(event, wanted, file)
 
     async def _slice(self, event: CloudEvent, wanted: FileRequested, file: FileRow) -> None:
+        try:
+            await self._attempt(event, wanted, file)
+        except LeaseLost:
+            await self._leave(file)
+
+    async def _attempt(self, event: CloudEvent, wanted: FileRequested, file: FileRow) -> None:
         held = file.bytes_done
         try:
             transfer = self.hub_transfer if file.hf_name else self.web_transfer
-            outcome = await transfer.run(file, origin_of(file))
-            await self._conclude(event, wanted, file, outcome)
-        except LeaseLost:
-            await self._leave(file)
+            await self._conclude(event, wanted, file, await transfer.run(file, origin_of(file)))
         except SourceRefused as error:
             await self._fail(event, file, error.code, str(error))
         except SourceChanged as error:
             await self._restart(event, wanted, file, str(error))
-        except (SourceUnwell, Unavailable) as error:
-            if file.bytes_done > held and isinstance(error, SourceUnwell):
+        except SourceUnwell as error:
+            if file.bytes_done > held:
                 await self._conclude(event, wanted, file, Outcome.MORE)
             else:
                 await self._wait(event, file, error)
+        except Unavailable as error:
+            await self._wait(event, file, error)
 
     async def _conclude(self, event: CloudEvent, wanted: FileRequested, file: FileRow, outcome: Outcome) -> None:
         if outcome is Outcome.VERIFIED:
@@ -136,6 +141,8 @@ class Slices:
         _LOG.info("the transfer of %s stops: the model is cancelled, deleted, failed or taken over", file.path)
         if file.upload_id and not await self.rows.owns_upload(file):
             await self.objects.abort_upload(file.key, file.upload_id)
+        if not await self.rows.exists(file):
+            await self.objects.delete([file.key])
 
     async def _drop_bytes(self, file: FileRow) -> None:
         if file.upload_id:

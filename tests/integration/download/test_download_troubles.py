@@ -243,3 +243,23 @@ async def test_a_web_file_is_a_model(world_of: Any, source: Any) -> None:
     stored = await world_of.files(record["uuid"])
     assert (model["status"], model["model_name"], model["revision"]) == ("available", "small", '"one"')
     assert stored["small.safetensors"]["sha256"] == hashlib.sha256(source.content).hexdigest()
+
+
+async def test_a_worker_that_lost_its_file_steps_back(world_of: Any, source: Any) -> None:
+    """Taken over while it waits for the source: it answers 204, touches no row and leaves the new upload alone."""
+    asked = asyncio.Event()
+
+    async def refuse_after_a_while(_: Any, __: web.Request) -> web.Response:
+        asked.set()
+        await asyncio.sleep(0.3)
+        return web.Response(status=503, headers={"Retry-After": "3600"})
+
+    source.behave = refuse_after_a_while
+    record = await world_of.pull("hf://acme/model")
+    await world_of.send(*world_of.broker.queue.popleft())
+    running = asyncio.create_task(world_of.send(*world_of.broker.queue.popleft()))
+    await asked.wait()
+    await world_of.db.execute("UPDATE model_files SET lease_until = now() + interval '1 h', upload_id = 'of another'")
+    assert await running == 204
+    file = (await world_of.files(record["uuid"]))["model.safetensors"]
+    assert (file["upload_id"], file["error"], file["attempts"]) == ("of another", None, 0)
