@@ -9,12 +9,12 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from kn_model.local import kinds
-from kn_model.local.admission import Denied, admit
+from kn_model.local.admission.admit import Denied, admit
+from kn_model.local.admission.supported import check
 from kn_model.local.generated_secrets import is_generated
-from kn_model.local.kinds import Kind, Object, UnknownKind, kind_of
-from kn_model.local.store import ObjectStore
-from kn_model.local.supported import check
+from kn_model.local.objects import kinds
+from kn_model.local.objects.kinds import Kind, Object, UnknownKind, kind_of
+from kn_model.local.objects.store import ObjectStore
 
 # Says that an object came from a manifest, and from which text.
 APPLIED: Final = "torpor.dev/applied"

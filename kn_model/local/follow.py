@@ -5,9 +5,9 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from kn_model.local.api_errors import ApiError, Gone
-from kn_model.local.kinds import Kind
-from kn_model.local.store import ObjectStore
+from kn_model.local.api.errors import ApiError, Gone
+from kn_model.local.objects.kinds import Kind
+from kn_model.local.objects.store import ObjectStore
 
 AGAIN_S: Final = 1.0
 

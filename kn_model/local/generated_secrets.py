@@ -11,8 +11,8 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from kn_model.local.kinds import Object
-from kn_model.local.s3 import Credentials
+from kn_model.local.data.s3 import Credentials
+from kn_model.local.objects.kinds import Object
 
 NAMESPACE: Final = "torpor"
 # Whatever lacks it was put there by a person, and stays as it is.

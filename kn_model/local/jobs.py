@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from kn_model.local import kinds
-from kn_model.local.api_errors import Gone, NotFound, Unavailable
+from kn_model.local.api.errors import Gone, NotFound, Unavailable
 from kn_model.local.follow import on_change
-from kn_model.local.instance import Instance, StartFailed
-from kn_model.local.kinds import Object
-from kn_model.local.launcher import Launches
-from kn_model.local.store import ObjectStore
+from kn_model.local.objects import kinds
+from kn_model.local.objects.kinds import Object
+from kn_model.local.objects.store import ObjectStore
+from kn_model.local.serving.instance import Instance, StartFailed
+from kn_model.local.serving.launcher import Launches
 
 FIRST_PAUSE_S: Final = 10.0
 LONGEST_PAUSE_S: Final = 360.0

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import yaml
 
-from kn_model.local.kinds import Object
+from kn_model.local.objects.kinds import Object
 
 CONFIG_MAP: Final = "torpor"
 

@@ -18,40 +18,35 @@ from typing import Any, Final
 import asyncpg
 from aiohttp import ClientSession, TCPConnector
 
-from kn_model.local import (
-    admission,
-    api,
-    certificate,
-    cluster,
-    dependencies,
-    generated_secrets,
-    gpus,
-    kinds,
-    listener,
-    proxy,
-    render,
-    supported,
-)
+from kn_model.local import generated_secrets, listener, render
 from kn_model.local.addresses import Addresses
-from kn_model.local.api_errors import NotFound
+from kn_model.local.admission import admit as admission
+from kn_model.local.admission import supported
+from kn_model.local.api import app as api
+from kn_model.local.api import certificate, cluster
+from kn_model.local.api.errors import NotFound
+from kn_model.local.api.service_tokens import ServiceTokens
 from kn_model.local.apply import apply, checked, ensure, prune
-from kn_model.local.broker import Broker
-from kn_model.local.broker_ledger import Ledger
-from kn_model.local.dependencies import Dependencies
-from kn_model.local.directory import Directory
-from kn_model.local.frontdoor import FrontDoor, application
+from kn_model.local.data import dependencies
+from kn_model.local.data.dependencies import Dependencies
+from kn_model.local.door import proxy
+from kn_model.local.door.directory import Directory
+from kn_model.local.door.frontdoor import FrontDoor, application
+from kn_model.local.eventing.broker import Broker
+from kn_model.local.eventing.ledger import Ledger
+from kn_model.local.eventing.sources import Sources
 from kn_model.local.jobs import Jobs
-from kn_model.local.kinds import Object, kind_of
-from kn_model.local.launcher import Folders, Launcher
+from kn_model.local.objects import kinds
+from kn_model.local.objects.kinds import Object, kind_of
+from kn_model.local.objects.storage import PostgresStorage
+from kn_model.local.objects.store import ObjectStore
 from kn_model.local.options import CLONE, Options
-from kn_model.local.pod_plan import Machine
 from kn_model.local.progress import step
-from kn_model.local.service_tokens import ServiceTokens
-from kn_model.local.serving import Serving
-from kn_model.local.sources import Sources
+from kn_model.local.serving import gpus
+from kn_model.local.serving.launcher import Folders, Launcher
+from kn_model.local.serving.pod_plan import Machine
+from kn_model.local.serving.reconciler import Serving
 from kn_model.local.state import Runtime, State
-from kn_model.local.storage import PostgresStorage
-from kn_model.local.store import ObjectStore
 
 # The store writes one at a time; the broker accepts, claims and finishes side by side. Each idle one holds 15 MB.
 CONNECTIONS: Final = 4

@@ -13,14 +13,14 @@ from contextlib import AsyncExitStack, suppress
 from typing import Any, Final
 
 from kn_model.local import child, ports, runtime
-from kn_model.local.account import NoAccountError
 from kn_model.local.apply import ManifestError
-from kn_model.local.dependencies import DependencyError
+from kn_model.local.data.account import NoAccountError
+from kn_model.local.data.dependencies import DependencyError
+from kn_model.local.data.postgres import PostgresError
+from kn_model.local.data.seaweed import SeaweedError
 from kn_model.local.jobs import JobFailed
 from kn_model.local.options import Options
-from kn_model.local.postgres import PostgresError
 from kn_model.local.render import RenderError
-from kn_model.local.seaweed import SeaweedError
 from kn_model.local.state import FolderError, State
 
 # An orderly stop that takes longer is cut short; whatever is left dies with us and recovers at the next start.

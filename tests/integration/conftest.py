@@ -22,8 +22,8 @@ from functions.kit.db import Database
 from functions.kit.migrate import migrate
 from functions.kit.objects import S3Objects
 from functions.kit.settings import Secret
-from kn_model.local.postgres import Postgres
-from kn_model.local.seaweed import Seaweed
+from kn_model.local.data.postgres import Postgres
+from kn_model.local.data.seaweed import Seaweed
 
 TEMPLATE = "migrated"
 

@@ -17,10 +17,10 @@ from aiohttp import ClientSession, web
 
 from kn_model.local import ports
 from kn_model.local.addresses import Addresses
-from kn_model.local.broker import Broker
-from kn_model.local.broker_ledger import Ledger
-from kn_model.local.storage import MemoryStorage
-from kn_model.local.store import ObjectStore
+from kn_model.local.eventing.broker import Broker
+from kn_model.local.eventing.ledger import Ledger
+from kn_model.local.objects.storage import MemoryStorage
+from kn_model.local.objects.store import ObjectStore
 
 WAIT_S = 30
 DELIVERY = {"retry": 3, "backoffPolicy": "exponential", "backoffDelay": "PT0.01S", "timeout": "PT10S"}

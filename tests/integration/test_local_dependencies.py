@@ -12,10 +12,10 @@ import pytest
 
 from functions.kit.objects import S3Objects
 from functions.kit.settings import Secret
-from kn_model.local import account
 from kn_model.local.child import exited
-from kn_model.local.postgres import Postgres
-from kn_model.local.seaweed import Seaweed
+from kn_model.local.data import account
+from kn_model.local.data.postgres import Postgres
+from kn_model.local.data.seaweed import Seaweed
 
 
 async def test_each_test_gets_a_migrated_database_of_its_own(database_url: str) -> None:
@@ -74,7 +74,7 @@ async def test_kill_9_of_the_parent_ends_the_server(kind: str, tmp_path: Path) -
     module = {"Postgres": "postgres", "Seaweed": "seaweed"}[kind]
     program = textwrap.dedent(f"""
         import asyncio, pathlib, time
-        from kn_model.local.{module} import {kind}
+        from kn_model.local.data.{module} import {kind}
         server = {kind}(pathlib.Path({str(tmp_path / "files")!r}), pathlib.Path({str(tmp_path / "log")!r}))
         asyncio.run(server.start())
         print(server.process.pid, flush=True)

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, web
 
-from kn_model.local import kinds, ports
+from kn_model.local import ports
 from kn_model.local.addresses import Addresses
-from kn_model.local.sources import Sources
-from kn_model.local.storage import MemoryStorage
-from kn_model.local.store import ObjectStore
+from kn_model.local.eventing.sources import Sources
+from kn_model.local.objects import kinds
+from kn_model.local.objects.storage import MemoryStorage
+from kn_model.local.objects.store import ObjectStore
 
 WAIT_S = 30
 SINK = {"ref": {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "sink"}}

@@ -6,9 +6,9 @@ from typing import Any
 
 import yaml
 
-from kn_model.local.admission import admit
-from kn_model.local.admission_config import ClusterConfig
-from kn_model.local.supported import check, page
+from kn_model.local.admission.admit import admit
+from kn_model.local.admission.config import ClusterConfig
+from kn_model.local.admission.supported import check, page
 
 Object = dict[str, Any]
 ROOT = Path(__file__).parents[2]
@@ -33,7 +33,7 @@ def test_the_laptop_honours_what_admission_adds(render: Any) -> None:
 
 
 def test_the_page_of_supported_fields_is_the_table() -> None:
-    """docs/supported.md says what the code does; make it anew with `python -m kn_model.local.supported`."""
+    """docs/supported.md says what the code does; make it anew with `python -m kn_model.local.admission.supported`."""
     assert page() == (ROOT / "docs" / "supported.md").read_text(encoding="utf-8")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from functions.kit import events
-from kn_model.local.admission_formats import iso_period
+from kn_model.local.admission.formats import iso_period
 
 Object = dict[str, Any]
 ROOT = Path(__file__).parents[2]

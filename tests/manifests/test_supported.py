@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from kn_model.local.kinds import BUILT_IN
-from kn_model.local.supported import check, misshapen
-from kn_model.local.supported_fields import FIELDS, KEPT_ONLY
+from kn_model.local.admission.supported import check, misshapen
+from kn_model.local.admission.supported_fields import FIELDS, KEPT_ONLY
+from kn_model.local.objects.kinds import BUILT_IN
 
 SERVICE: dict[str, Any] = {
     "apiVersion": "serving.knative.dev/v1",

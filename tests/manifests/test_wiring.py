@@ -14,7 +14,7 @@ from starlette.routing import Route
 from functions.auth.signing import generate
 from functions.kit import events
 from functions.kit.settings import load
-from kn_model.local.routes import Backend, match, rules
+from kn_model.local.door.routes import Backend, match, rules
 
 Object = dict[str, Any]
 FUNCTIONS = ("auth", "download", "serve", "status")

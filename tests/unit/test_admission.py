@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from kn_model.local.admission import Denied, admit
-from kn_model.local.admission_config import ClusterConfig
-from kn_model.local.admission_formats import go_duration, iso_period
+from kn_model.local.admission.admit import Denied, admit
+from kn_model.local.admission.config import ClusterConfig
+from kn_model.local.admission.formats import go_duration, iso_period
 
 
 def service(**spec: Any) -> dict[str, Any]:

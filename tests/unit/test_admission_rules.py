@@ -11,17 +11,9 @@ from typing import Any
 
 import pytest
 
-from kn_model.local import admission_container as container
-from kn_model.local import admission_defaults as defaults
-from kn_model.local import admission_eventing as eventing
-from kn_model.local import admission_pod as pod
-from kn_model.local import admission_probe as probe
-from kn_model.local import admission_scale as scale
-from kn_model.local import admission_serving as serving
-from kn_model.local import admission_sources as sources
-from kn_model.local import admission_volume as volume
-from kn_model.local.admission import Denied, admit
-from kn_model.local.admission_config import ClusterConfig
+from kn_model.local.admission import container, defaults, eventing, pod, probe, scale, serving, sources, volume
+from kn_model.local.admission.admit import Denied, admit
+from kn_model.local.admission.config import ClusterConfig
 from tests.unit.admission_objects import ABSENT, BROKER, PING, REVISION, ROUTE, SERVICE, TRIGGER, WATCH, put
 
 TEMPLATE = "spec.template.spec"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kn_model.local.admission import Denied, admit
+from kn_model.local.admission.admit import Denied, admit
 from tests.unit.admission_objects import BROKER, PING, REVISION, ROUTE, SERVICE, TRIGGER, WATCH, put
 
 WRONG: tuple[Any, ...] = (

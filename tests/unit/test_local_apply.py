@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from kn_model.local import generated_secrets, kinds, render
+from kn_model.local import generated_secrets, render
 from kn_model.local.apply import ManifestError, apply, checked, ensure, prune
-from kn_model.local.storage import MemoryStorage
-from kn_model.local.store import ObjectStore
+from kn_model.local.objects import kinds
+from kn_model.local.objects.storage import MemoryStorage
+from kn_model.local.objects.store import ObjectStore
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 import pytest
 
-from kn_model.local.autoscaler import Decision, Load, Policy, Sample, decide, policy
-from kn_model.local.meter import Meter
+from kn_model.local.serving.autoscaler import Decision, Load, Policy, Sample, decide, policy
+from kn_model.local.serving.meter import Meter
 
 PREFIX = "autoscaling.knative.dev/"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kn_model.local.cloudevent import CloudEvent, NotACloudEvent, parse
+from kn_model.local.eventing.cloudevent import CloudEvent, NotACloudEvent, parse
 
 BINARY = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "t"}
 ATTRIBUTES = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t"}

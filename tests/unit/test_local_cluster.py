@@ -5,15 +5,16 @@ from typing import Any
 
 import pytest
 
-from kn_model.local import api_discovery, kinds
-from kn_model.local.api_errors import BadRequest, NotFound
-from kn_model.local.api_paths import Address, parse
-from kn_model.local.api_table import age, table
-from kn_model.local.cluster import Cluster, Write
-from kn_model.local.kinds import Object
-from kn_model.local.storage import MemoryStorage
-from kn_model.local.store import ObjectStore
-from kn_model.local.strategic import strategic_merge
+from kn_model.local.api import discovery as api_discovery
+from kn_model.local.api.cluster import Cluster, Write
+from kn_model.local.api.errors import BadRequest, NotFound
+from kn_model.local.api.paths import Address, parse
+from kn_model.local.api.table import age, table
+from kn_model.local.objects import kinds
+from kn_model.local.objects.kinds import Object
+from kn_model.local.objects.storage import MemoryStorage
+from kn_model.local.objects.store import ObjectStore
+from kn_model.local.objects.strategic import strategic_merge
 
 
 def admit(obj: Mapping[str, Any], old: Mapping[str, Any] | None = None, *, user: str) -> Object:

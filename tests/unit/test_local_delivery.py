@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kn_model.local.delivery import (
+from kn_model.local.eventing.delivery import (
     NEITHER,
     Answer,
     Delivered,

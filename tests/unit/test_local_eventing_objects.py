@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from kn_model.local import kinds, source_events
 from kn_model.local.addresses import Addresses
-from kn_model.local.source_events import Change
-from kn_model.local.subscriptions import destination, table
+from kn_model.local.eventing import source_events
+from kn_model.local.eventing.source_events import Change
+from kn_model.local.eventing.subscriptions import destination, table
+from kn_model.local.objects import kinds
 
 HERE = Addresses(front="http://front", kube="http://kube")
 SERVICE = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "serve"}

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kn_model.local.filters import wanted
+from kn_model.local.eventing.filters import wanted
 
 EVENT = {"id": "1", "source": "/torpor/download", "type": "dev.torpor.model.available.v1", "modelname": "smol"}
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from kn_model.local.group_commit import GroupCommit
+from kn_model.local.eventing.group_commit import GroupCommit
 
 
 async def test_what_arrives_during_a_write_shares_the_next() -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from kn_model.local.addresses import Addresses
-from kn_model.local.container_env import ConfigError, expand
-from kn_model.local.kinds import CONFIG_MAP, SECRET, Kind, Object
-from kn_model.local.pod_plan import Machine, Place, Plan, plan
-from kn_model.local.volumes import write
+from kn_model.local.objects.kinds import CONFIG_MAP, SECRET, Kind, Object
+from kn_model.local.serving.container_env import ConfigError, expand
+from kn_model.local.serving.pod_plan import Machine, Place, Plan, plan
+from kn_model.local.serving.volumes import write
 
 MACHINE = Machine(
     Addresses("http://127.0.0.1:8780", "https://127.0.0.1:6443"),

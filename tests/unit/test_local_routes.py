@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from kn_model.local.addresses import Addresses, cluster_host
-from kn_model.local.routes import Backend, Share, choose, cluster_path, match, rules
+from kn_model.local.door.routes import Backend, Share, choose, cluster_path, match, rules
 
 HERE = Addresses(front="http://127.0.0.1:8780", kube="https://127.0.0.1:6443")
 

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from kn_model.local.addresses import Addresses
-from kn_model.local.conditions import Condition, read, summary, written
-from kn_model.local.instance import StartFailed
-from kn_model.local.replicas import State
-from kn_model.local.serving_objects import KEPT_IDLE_REVISIONS, forgettable, revision_for
-from kn_model.local.serving_status import configuration_status, revision_status, traffic
+from kn_model.local.objects.conditions import Condition, read, summary, written
+from kn_model.local.serving.instance import StartFailed
+from kn_model.local.serving.objects import KEPT_IDLE_REVISIONS, forgettable, revision_for
+from kn_model.local.serving.replicas import State
+from kn_model.local.serving.status import configuration_status, revision_status, traffic
 
 HERE = Addresses("http://127.0.0.1:8780", "https://127.0.0.1:6443")
 NOW = "2026-01-02T00:00:00Z"

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from kn_model.local import kinds
-from kn_model.local.api_errors import AlreadyExists, Conflict, Gone, NotFound
-from kn_model.local.history import HISTORY, WatchEvent
-from kn_model.local.storage import MemoryStorage
-from kn_model.local.store import ObjectStore
+from kn_model.local.api.errors import AlreadyExists, Conflict, Gone, NotFound
+from kn_model.local.objects import kinds
+from kn_model.local.objects.history import HISTORY, WatchEvent
+from kn_model.local.objects.storage import MemoryStorage
+from kn_model.local.objects.store import ObjectStore
 
 
 def config_map(name: str, **metadata: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from functions.serve.requests import Gpu, Scale, ServeOptions
 from functions.serve.runtimes import Runtimes
 from functions.serve.service import Server
 from functions.serve.settings import Settings
-from kn_model.local.admission import admit
+from kn_model.local.admission.admit import admit
 from tests.unit.serve_models import SMOLLM2
 
 SERVER = Server(

@@ -12,19 +12,20 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, web
 
-from kn_model.local import kinds, proxy
 from kn_model.local.addresses import Addresses
-from kn_model.local.conditions import read
-from kn_model.local.directory import Directory
-from kn_model.local.frontdoor import FrontDoor, application
-from kn_model.local.gpus import Gpus
-from kn_model.local.launcher import Folders, Launcher
+from kn_model.local.door import proxy
+from kn_model.local.door.directory import Directory
+from kn_model.local.door.frontdoor import FrontDoor, application
 from kn_model.local.listener import listen
-from kn_model.local.pod_plan import Machine
+from kn_model.local.objects import kinds
+from kn_model.local.objects.conditions import read
+from kn_model.local.objects.storage import MemoryStorage, Storage
+from kn_model.local.objects.store import ObjectStore
 from kn_model.local.ports import free
-from kn_model.local.serving import Serving
-from kn_model.local.storage import MemoryStorage, Storage
-from kn_model.local.store import ObjectStore
+from kn_model.local.serving.gpus import Gpus
+from kn_model.local.serving.launcher import Folders, Launcher
+from kn_model.local.serving.pod_plan import Machine
+from kn_model.local.serving.reconciler import Serving
 
 ECHO = Path(__file__).with_name("echo_app.py")
 

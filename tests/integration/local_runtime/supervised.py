@@ -11,7 +11,7 @@ from typing import Any
 
 import asyncpg
 
-from kn_model.local.storage import PostgresStorage
+from kn_model.local.objects.storage import PostgresStorage
 
 
 def _harness() -> Any:

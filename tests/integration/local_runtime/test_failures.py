@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kn_model.local import kinds
+from kn_model.local.objects import kinds
 
 
 async def test_a_crash_loop_has_a_readable_reason(runtime: Any, echo: Any) -> None:

@@ -13,9 +13,13 @@ import pytest
 import yaml
 from aiohttp import ClientSession
 
-from kn_model.local import admission, api, certificate, kinds, supported
-from kn_model.local.cluster import Cluster
+from kn_model.local.admission import admit as admission
+from kn_model.local.admission import supported
+from kn_model.local.api import app as api
+from kn_model.local.api import certificate
+from kn_model.local.api.cluster import Cluster
 from kn_model.local.listener import listen, port_of
+from kn_model.local.objects import kinds
 
 KUBECTL = Path(sys.executable).with_name("kubectl")
 TOKEN = "administrator's"

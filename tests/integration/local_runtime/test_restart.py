@@ -10,8 +10,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from kn_model.local import kinds
-from kn_model.local.storage import PostgresStorage
+from kn_model.local.objects import kinds
+from kn_model.local.objects.storage import PostgresStorage
 
 SUPERVISED = Path(__file__).with_name("supervised.py")
 

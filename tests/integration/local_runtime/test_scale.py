@@ -5,7 +5,7 @@ import os
 import signal
 from typing import Any
 
-from kn_model.local import kinds
+from kn_model.local.objects import kinds
 
 
 async def test_a_service_becomes_ready_and_answers(runtime: Any, echo: Any) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from typing import Any
 
-from kn_model.local import kinds
+from kn_model.local.objects import kinds
 
 
 async def test_percentages_split_calls(runtime: Any, echo: Any) -> None:

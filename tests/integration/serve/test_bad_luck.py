@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kn_model.local.kinds import HTTP_ROUTE, REVISION, SERVICE
+from kn_model.local.objects.kinds import HTTP_ROUTE, REVISION, SERVICE
 from tests.integration.serve.world import NAMESPACE, Killed, World, world
 
 READY, AWAKE, ASLEEP = ("Ready", "True", ""), ("Active", "True", ""), ("Active", "False", "NoTraffic")

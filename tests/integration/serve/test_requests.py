@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from functions.kit.events import ModelAvailable
-from kn_model.local.kinds import HTTP_ROUTE, SERVICE
+from kn_model.local.objects.kinds import HTTP_ROUTE, SERVICE
 from tests.integration.serve.world import NAMESPACE, World, add_model, world
 
 READY, UNREADY = ("Ready", "True", ""), ("Ready", "Unknown", "Deploying")

@@ -26,14 +26,14 @@ from functions.serve.app import routes
 from functions.serve.deps import Deps
 from functions.serve.runtimes import Runtimes
 from functions.serve.settings import Settings
-from kn_model.local import cluster as local
-from kn_model.local.admission import admit
-from kn_model.local.api import application
-from kn_model.local.api_http import Handler
-from kn_model.local.kinds import REVISION, SERVICE, Kind
-from kn_model.local.storage import MemoryStorage
-from kn_model.local.store import ObjectStore
-from kn_model.local.supported import check
+from kn_model.local.admission.admit import admit
+from kn_model.local.admission.supported import check
+from kn_model.local.api import cluster as local
+from kn_model.local.api.app import application
+from kn_model.local.api.guard import Handler
+from kn_model.local.objects.kinds import REVISION, SERVICE, Kind
+from kn_model.local.objects.storage import MemoryStorage
+from kn_model.local.objects.store import ObjectStore
 
 Json = dict[str, Any]
 T = TypeVar("T")

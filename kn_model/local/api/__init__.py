@@ -1,0 +1,1 @@
+"""The Kubernetes API of the runtime: what serve, kubectl and kn talk to."""

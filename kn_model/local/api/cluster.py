@@ -1,0 +1,128 @@
+"""Writes to the store as an API server makes them: field validation, admission, then the store.
+
+Called by the API for every create, update, patch and delete. `admit` and `check` are arguments, since what a cluster refuses
+is other modules' knowledge (`admit.py`, `supported.py`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, Protocol
+
+from kn_model.local.api.errors import AlreadyExists, BadRequest, Conflict, NotFound, not_found
+from kn_model.local.objects import meta as object_meta
+from kn_model.local.objects.kinds import NAMESPACE, Kind, Object
+from kn_model.local.objects.store import ObjectStore
+
+FieldValidation = Literal["Strict", "Warn", "Ignore"]
+_PATCH_TRIES: Final = 5
+"""A patch without a resourceVersion is tried again when somebody else was faster; an API server tries 5 times too."""
+_SYSTEM_NAMESPACES: Final = ("default", "knative-serving", "knative-eventing")
+
+
+class Admits(Protocol):
+    """Defaults and rules of the admission webhooks: the object to store, or an ApiError."""
+
+    def __call__(self, obj: Mapping[str, Any], old: Mapping[str, Any] | None = None, *, user: str) -> Object:
+        """See `admission.admit`."""
+        ...
+
+
+Check = Callable[[Mapping[str, Any]], Sequence[str]]
+"""Names what of an object is not honoured here: `supported.check`."""
+
+
+@dataclass
+class Write:
+    """How one write is asked for, and what its caller has to be warned of afterwards."""
+
+    user: str
+    validation: FieldValidation = "Warn"
+    dry_run: bool = False
+    warnings: list[str] = field(default_factory=list)
+
+
+class Cluster:
+    """The store behind validation and admission."""
+
+    def __init__(self, store: ObjectStore, admit: Admits, check: Check) -> None:
+        self.store = store
+        self._admit = admit
+        self._check = check
+
+    async def prepare(self) -> None:
+        """Make the namespaces that every cluster with Knative has."""
+        for name in _SYSTEM_NAMESPACES:
+            if self.store.find(NAMESPACE, "", name) is None:
+                await self.store.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+
+    async def create(self, kind: Kind, namespace: str, obj: Object, write: Write) -> Object:
+        """Store a new object in `namespace`."""
+        _settle_identity(kind, obj, namespace, name="")
+        if kind.namespaced and self.store.find(NAMESPACE, "", namespace) is None:
+            raise not_found(NAMESPACE, namespace)
+        self._validate(obj, write)
+        obj.pop("status", None)
+        admitted = self._admit(obj, None, user=write.user)
+        if not write.dry_run:
+            return await self.store.create(admitted)
+        if self.store.find(kind, namespace, admitted["metadata"].get("name", "")):
+            raise AlreadyExists(f'{kind.key} "{admitted["metadata"]["name"]}" already exists', kind)
+        return object_meta.created(kind, admitted, "00000000-0000-0000-0000-000000000000", "1970-01-01T00:00:00Z")
+
+    async def replace(self, kind: Kind, namespace: str, name: str, obj: Object, write: Write) -> Object:
+        """Replace an object; a resourceVersion in it is a precondition."""
+        _settle_identity(kind, obj, namespace, name)
+        self._validate(obj, write)
+        old = self.store.get(kind, namespace, name)
+        return await self._store(kind, old, self._admit(obj, old, user=write.user), write)
+
+    async def patch(
+        self, kind: Kind, namespace: str, name: str, change: Callable[[Object], Object], write: Write
+    ) -> Object:
+        """Replace an object by what `change` makes of it, again when somebody else was faster meanwhile."""
+        for _ in range(_PATCH_TRIES):
+            old = self.store.get(kind, namespace, name)
+            new = change(old)
+            _settle_identity(kind, new, namespace, name)
+            self._validate(new, write)
+            admitted = self._admit(new, old, user=write.user)
+            asked_for = new["metadata"].get("resourceVersion") != old["metadata"]["resourceVersion"]
+            try:
+                return await self._store(kind, old, admitted, write)
+            except Conflict:
+                if asked_for:
+                    raise
+        raise Conflict(f'{kind.key} "{name}" changes too fast', kind, name)
+
+    async def set_status(self, kind: Kind, namespace: str, name: str, obj: Object) -> Object:
+        """Replace the status alone."""
+        _settle_identity(kind, obj, namespace, name)
+        if not kind.has_status:
+            raise NotFound("the server could not find the requested resource", kind, name)
+        return await self.store.update_status(obj)
+
+    async def _store(self, kind: Kind, old: Object, admitted: Object, write: Write) -> Object:
+        if write.dry_run:
+            return object_meta.updated(kind, old, admitted)
+        return await self.store.update(admitted)
+
+    def _validate(self, obj: Object, write: Write) -> None:
+        if write.validation == "Ignore":
+            return
+        found = self._check(obj)
+        if found and write.validation == "Strict":
+            raise BadRequest(f"strict decoding error: {'; '.join(found)}")
+        write.warnings += found
+
+
+def _settle_identity(kind: Kind, obj: Object, namespace: str, name: str) -> None:
+    """The address says what an object is; its body may leave that out, not contradict it."""
+    metadata = obj.setdefault("metadata", {})
+    expected = {"apiVersion": kind.api_version, "kind": kind.kind}
+    for key, value in expected.items():
+        if obj.setdefault(key, value) != value:
+            raise BadRequest(f"the object's {key} is {obj[key]}, the address says {value}")
+    places = {"namespace": namespace if kind.namespaced else "", "name": name}
+    for key, value in places.items():
+        if value and metadata.setdefault(key, value) != value:
+            raise BadRequest(f"the {key} of the provided object does not match the {key} sent on the request")

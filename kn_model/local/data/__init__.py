@@ -1,0 +1,1 @@
+"""PostgreSQL and S3 as child processes on loopback."""

@@ -1,0 +1,1 @@
+"""Knative Eventing on one machine: a durable Broker, Triggers, PingSource and ApiServerSource."""

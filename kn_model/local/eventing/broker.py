@@ -1,0 +1,144 @@
+"""The Broker: takes events over HTTP, keeps them until every Trigger that wants them has had them.
+
+Called by the front door (`ingress`) and the supervisor (`run`). Source of the behaviour: Knative Eventing 1.23,
+`pkg/broker/ingress` and `pkg/broker/filter` (the multi-tenant channel broker), but durable.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from kn_model.local.addresses import Addresses
+from kn_model.local.eventing.cloudevent import CloudEvent, NotACloudEvent, parse
+from kn_model.local.eventing.dispatcher import Dispatcher
+from kn_model.local.eventing.ledger import Accepted, Ledger, LedgerDown
+from kn_model.local.eventing.status import show
+from kn_model.local.eventing.subscriptions import Table, broker_of, key, subscription, table
+from kn_model.local.follow import on_change
+from kn_model.local.objects import kinds
+from kn_model.local.objects.kinds import Object
+from kn_model.local.objects.store import ObjectStore
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession, web
+
+# Replies to replies, at most (`pkg/broker/ttl.go`).
+MAX_HOPS: Final = 255
+TTL: Final = "knativebrokerttl"
+ARRIVAL: Final = "knativearrivaltime"
+# Events are to stay under 64 KiB; Kafka's broker refuses above this one.
+LARGEST_EVENT: Final = 1_048_576
+RETRY_AFTER_S: Final = 2
+
+_LOG = logging.getLogger(__name__)
+
+
+class Broker:
+    """All Brokers of the store, whatever their namespace."""
+
+    def __init__(self, store: ObjectStore, ledger: Ledger, session: "ClientSession", addresses: Addresses) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._addresses = addresses
+        self._dispatcher = Dispatcher(ledger, session, self._reply)
+        self._table: Table = {}
+
+    async def open(self, *, alone: bool) -> None:
+        """Take up what an earlier run was owed; from here on events are accepted. LedgerDown.
+
+        alone: no other process dispatches from this database (it is our own server).
+        """
+        await self._ledger.open(alone=alone)
+        await self.refresh()
+
+    async def run(self) -> None:
+        """Follow Brokers and Triggers and deliver, until cancelled. Call it after `open`."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(on_change(self._store, (kinds.BROKER, kinds.TRIGGER), self.refresh))
+                tasks.create_task(self._dispatcher.run())
+        finally:
+            await self._dispatcher.stop()
+
+    async def refresh(self) -> None:
+        """Work from the Brokers and Triggers as they are now, and say so in their status."""
+        brokers, triggers = self._store.list(kinds.BROKER), self._store.list(kinds.TRIGGER)
+        self._table = table(brokers, triggers, self._addresses)
+        await self._dispatcher.serve(each for row in self._table.values() for each in row)
+        for broker in brokers:
+            await self._show_broker(broker)
+        named = {key(broker): broker for broker in brokers}
+        for trigger in triggers:
+            await self._show_trigger(trigger, named.get(broker_of(trigger)))
+
+    async def ingress(self, request: "web.Request", path: str) -> "web.Response":
+        """`POST /<namespace>/<name>` (`path`) of the broker's ingress: 202 once the event is kept."""
+        from aiohttp import web
+
+        if request.method != "POST":
+            return web.Response(status=405, headers={"allow": "POST"})
+        broker = path.partition("?")[0].strip("/")
+        if broker not in self._table:
+            return web.Response(status=404, text=f"no Broker {broker}\n")
+        body = await request.content.read(LARGEST_EVENT + 1)
+        while len(body) <= LARGEST_EVENT and (more := await request.content.read(LARGEST_EVENT + 1 - len(body))):
+            body += more
+        if len(body) > LARGEST_EVENT:
+            return web.Response(status=413, text=f"an event has at most {LARGEST_EVENT} bytes\n")
+        return await self._take(broker, request.headers, body)
+
+    async def _take(self, broker: str, headers: Mapping[str, str], body: bytes) -> "web.Response":
+        from aiohttp import web
+
+        try:
+            event = parse(headers, body)
+            await self.accept(broker, event.without(TTL), _hops(event))
+        except NotACloudEvent as error:
+            return web.Response(status=400, text=f"{error}\n")
+        except LedgerDown as error:
+            _LOG.warning("an event was not accepted, PostgreSQL does not answer: %s", error)
+            return web.Response(status=503, headers={"retry-after": str(RETRY_AFTER_S)})
+        return web.Response(status=202)
+
+    async def accept(self, broker: str, event: CloudEvent, hops: int) -> None:
+        """Keep the event for each Trigger that wants it, and wake their workers. LedgerDown when it cannot be kept."""
+        stamped = event.having(**{ARRIVAL: datetime.now(UTC).isoformat().replace("+00:00", "Z")})
+        triggers = [each.key for each in self._table.get(broker, ()) if each.wants(stamped.attributes)]
+        if not triggers:
+            return  # accepted and nobody's: as on a cluster, it is gone
+        await self._ledger.accept(Accepted(stamped, triggers, hops))
+        for trigger in triggers:
+            self._dispatcher.wake(trigger)
+
+    async def _reply(self, broker: str, event: CloudEvent, hops: int) -> None:
+        if hops <= 0:
+            _LOG.error("a reply of type %s was dropped after %d replies in a row", event.attributes["type"], MAX_HOPS)
+            return
+        await self.accept(broker, event.without(TTL), hops - 1)
+
+    async def _show_broker(self, broker: Object) -> None:
+        metadata = broker["metadata"]
+        url = self._addresses.broker(metadata["namespace"], metadata["name"])
+        await show(self._store, kinds.BROKER, broker, {"Addressable": ""}, {"address": {"url": url}})
+
+    async def _show_trigger(self, trigger: Object, broker: Object | None) -> None:
+        if broker is None:
+            problem = f"Broker {trigger['spec']['broker']} does not exist"
+            await show(self._store, kinds.TRIGGER, trigger, {"BrokerReady": problem}, {})
+            return
+        found = subscription(broker, trigger, self._addresses)
+        addresses = {"subscriberUri": found.subscriber, "deadLetterSinkUri": found.dead_letter}
+        shown = {name: url for name, url in addresses.items() if url}
+        await show(self._store, kinds.TRIGGER, trigger, {"BrokerReady": "", "SubscriberResolved": ""}, shown)
+
+
+def _hops(event: CloudEvent) -> int:
+    """Replies that the event may still cause, by its TTL attribute. NotACloudEvent when it may cause none."""
+    text = event.attributes.get(TTL)
+    if text is None:
+        return MAX_HOPS
+    if not text.isdecimal() or int(text) <= 0:
+        raise NotACloudEvent(f"the event's {TTL} is used up")
+    return int(text) - 1

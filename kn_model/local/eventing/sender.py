@@ -1,0 +1,36 @@
+"""POSTs one event to one address. Called by the broker's dispatcher and by the sources; decides nothing."""
+
+from typing import TYPE_CHECKING, Final
+
+from kn_model.local.eventing.cloudevent import CloudEvent
+from kn_model.local.eventing.delivery import NO_ANSWER, Answer
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+# A reply is an event, and an event is at most this long here; the rest of a longer body is not read.
+LARGEST_ANSWER: Final = 1_048_576
+
+
+async def send(session: "ClientSession", url: str, event: CloudEvent, timeout_s: float | None) -> Answer:
+    """What the address answered; status 0, with the reason as body, when it did not. Redirects are not followed.
+
+    Without a timeout the subscriber may take as long as it likes, as on a cluster.
+    """
+    from aiohttp import ClientError, ClientTimeout
+
+    try:
+        async with session.post(
+            url,
+            data=event.data or b"",
+            headers=event.headers() | {"prefer": "reply"},
+            timeout=ClientTimeout(total=timeout_s),
+            allow_redirects=False,
+            skip_auto_headers=("content-type",),
+        ) as response:
+            body = await response.content.read(LARGEST_ANSWER)
+            return Answer(response.status, response.headers, body)
+    except TimeoutError:
+        return Answer(NO_ANSWER, {}, f"no answer within {timeout_s} s".encode())
+    except (ClientError, OSError) as error:
+        return Answer(NO_ANSWER, {}, str(error).encode())

@@ -1,0 +1,1 @@
+"""Knative Serving on one machine: revisions become processes that start when called and end when idle."""
