@@ -199,6 +199,8 @@ def http_route(server: Server, settings: Settings) -> Manifest:
                     "matches": [{"path": {"type": "PathPrefix", "value": f"/m/{server.name}"}}],
                     "filters": [_rewrite(host(server.name, settings.namespace))],
                     "backendRefs": [{"name": service, "namespace": namespace, "port": 80}],
+                    # Off: a gateway's own limit (Envoy Gateway's is 15 s) would cut streams and calls that wake the model.
+                    "timeouts": {"request": "0s"},
                 }
             ],
         },

@@ -76,6 +76,8 @@ CREATE TABLE model_files (
     -- The state of SHA-256 after bytes_done bytes, so that another instance goes on without reading them again.
     hash_state   BYTEA,
     attempts     INT NOT NULL DEFAULT 0,
+    -- How often the source turned out to send another version than it began with: it starts anew a few times, then fails.
+    restarts     INT NOT NULL DEFAULT 0,
     error        TEXT,
     lease_until  TIMESTAMPTZ,
     updated_at   TIMESTAMPTZ NOT NULL DEFAULT now(),

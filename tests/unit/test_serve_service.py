@@ -156,6 +156,7 @@ def test_the_route_strips_the_prefix_and_names_the_host() -> None:
             }
         ],
         "backendRefs": [{"name": "kourier-internal", "namespace": "kourier-system", "port": 80}],
+        "timeouts": {"request": "0s"},
     }
 
 
