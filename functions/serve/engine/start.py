@@ -9,6 +9,7 @@ import gc
 import importlib
 import json
 import logging
+import os
 import signal
 import sys
 from collections.abc import Iterator, MutableMapping
@@ -24,6 +25,7 @@ from functions.serve.engine.settings import EngineSettings
 
 _LOG = logging.getLogger("torpor.engine")
 
+_PR_SET_PDEATHSIG: Final = 1
 # vLLM's own switches. Nothing here changes an answer.
 ENVIRONMENT: Final = {
     # The engine runs in one child process, forked from this one with everything imported; by default vLLM's CPU build
@@ -40,8 +42,10 @@ ENVIRONMENT: Final = {
 def run(settings: EngineSettings, environ: MutableMapping[str, str]) -> None:
     """Serve until SIGTERM. Raises Refused when the engine cannot or must not start."""
     require_libnuma()
-    # Until vLLM's server listens for it: end in order, so that no forked process is left behind.
+    # No forked process is left behind: on SIGTERM, until vLLM's server listens for it, by ending in order; on SIGKILL
+    # because the kernel tells the children.
     signal.signal(signal.SIGTERM, _end)
+    os.register_at_fork(after_in_child=_die_with_parent)
     environ.update({**ENVIRONMENT, **cores.environment(), **environ})
     under_way = fetch.begin(settings)
     try:
@@ -63,6 +67,11 @@ def _serve(settings: EngineSettings, under_way: fetch.Fetch, environ: MutableMap
 
 def _end(*_: object) -> NoReturn:
     sys.exit("the engine was told to end before it was ready")
+
+
+def _die_with_parent() -> None:
+    """In a forked child: be killed when the parent is gone, however it went (prctl(2))."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _imported() -> Any:
