@@ -18,7 +18,7 @@ import httpx
 from functions.kit.objects import S3Objects
 from functions.kit.settings import Secret
 from kn_model.hub import smollm2
-from kn_model.local.seaweed import Seaweed
+from kn_model.local.data.seaweed import Seaweed
 from tests.conformance.platform import Platform
 
 SERVER = "smol"
