@@ -1,7 +1,7 @@
 """Puts the parts of the laptop runtime together, in the order in which they need each other.
 
     PostgreSQL, S3 and rendering side by side -> objects and their API -> Secrets, manifests, Jobs
-    -> front door, serving -> broker, sources -> ready
+    -> front door, serving -> broker, sources -> first revisions -> ready
 
 Called by the supervisor alone. Closing the stack that it fills ends everything in the opposite order.
 """
@@ -36,12 +36,12 @@ from kn_model.local.eventing.broker import Broker
 from kn_model.local.eventing.ledger import Ledger
 from kn_model.local.eventing.sources import Sources
 from kn_model.local.jobs import Jobs
-from kn_model.local.objects import kinds
+from kn_model.local.objects import conditions, kinds
 from kn_model.local.objects.kinds import Object, kind_of
 from kn_model.local.objects.storage import PostgresStorage
 from kn_model.local.objects.store import ObjectStore
 from kn_model.local.options import CLONE, Options
-from kn_model.local.progress import step
+from kn_model.local.progress import Say, step
 from kn_model.local.serving import gpus
 from kn_model.local.serving.launcher import Folders, Launcher
 from kn_model.local.serving.pod_plan import Machine
@@ -51,6 +51,9 @@ from kn_model.local.state import Runtime, State
 # The store writes one at a time; the broker accepts, claims and finishes side by side. Each idle one holds 15 MB.
 CONNECTIONS: Final = 4
 IDLE_S: Final = 30.0
+# Four small processes on two slow cores take two seconds; what takes this long does not come up by itself.
+FUNCTIONS_S: Final = 30.0
+LOOK_S: Final = 0.05
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ async def start(stack: AsyncExitStack, state: State, options: Options) -> Sequen
     await broker.open(alone=depends.own_database)
     working.append(_task(stack, broker.run()))
     working.append(_task(stack, Sources(parts.store, session, parts.addresses).run()))
+    await _functions_ready(parts.store, manifests, options.tell)
     _ready(state, options, parts)
     return [*keeping, *working]
 
@@ -136,6 +140,23 @@ async def _apply(store: ObjectStore, jobs: Jobs, depends: Dependencies, manifest
         async with step(f"Job {metadata['name']}"):
             await jobs.finished(metadata["namespace"], metadata["name"])
     await apply(store, after)
+
+
+async def _functions_ready(store: ObjectStore, manifests: Sequence[Object], tell: Say) -> None:
+    """Wait for the first revisions, so that a call right after «ready» is answered.
+
+    One that does not come up is named and not waited for: whoever mends it needs the runtime.
+    """
+    wanted = [each["metadata"] for each in manifests if kind_of(each) == kinds.SERVICE]
+    pending = [each["name"] for each in wanted]
+    with suppress(TimeoutError):
+        async with asyncio.timeout(FUNCTIONS_S), step("functions", tell):
+            while pending:
+                found = {each["name"]: store.find(kinds.SERVICE, each["namespace"], each["name"]) for each in wanted}
+                pending = [name for name, service in found.items() if conditions.read(service).status is not True]
+                await asyncio.sleep(LOOK_S)
+    if pending:
+        tell(f"not ready: {', '.join(pending)} (kn model logs NAME says why)")
 
 
 def _manifests(options: Options) -> Sequence[Object]:
