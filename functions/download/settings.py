@@ -2,39 +2,22 @@
 
 from dataclasses import dataclass
 
+from functions.kit.platform import Platform
 from functions.kit.settings import Secret, setting
 
 MIB = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+@dataclass(frozen=True, kw_only=True)
+class Settings(Platform):
     """Where things are, and how much of time and memory one transfer may take."""
 
-    database_url: Secret = setting(
-        env="TORPOR_DATABASE_URL", why="the PostgreSQL that holds all state; there is no sensible default"
-    )
     s3_endpoint: str = setting(env="TORPOR_S3_ENDPOINT", why="the S3 that keeps the models; empty means AWS itself")
     s3_bucket: str = setting(env="TORPOR_S3_BUCKET", why="the bucket that keeps the models")
     s3_access_key: Secret = setting(env="TORPOR_S3_ACCESS_KEY", why="may read, write and delete in the bucket")
     s3_secret_key: Secret = setting(env="TORPOR_S3_SECRET_KEY", why="belongs to the access key")
     s3_region: str = setting(
         "us-east-1", env="TORPOR_S3_REGION", why="part of every signature; S3 servers without regions take this one"
-    )
-    broker_url: str = setting(
-        "http://broker-ingress.knative-eventing.svc.cluster.local/torpor/default",
-        env="TORPOR_BROKER_URL",
-        why="where events go; the default is the Broker of eventing/broker.yaml",
-    )
-    jwks_url: str = setting(
-        "http://auth.torpor.svc.cluster.local/auth/jwks.json",
-        env="TORPOR_JWKS_URL",
-        why="the public keys that tokens are verified with; the default is the function auth inside the cluster",
-    )
-    verify_url: str = setting(
-        "http://auth.torpor.svc.cluster.local/auth/verify",
-        env="TORPOR_VERIFY_URL",
-        why="where an API key is asked about; its verdict is cached for 30 s",
     )
     hf_endpoint: str = setting(
         "https://huggingface.co",

@@ -3,31 +3,14 @@
 from dataclasses import dataclass
 
 from functions.kit.kube import SERVICE_ACCOUNT
-from functions.kit.settings import Secret, setting
+from functions.kit.platform import Platform
+from functions.kit.settings import setting
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+@dataclass(frozen=True, kw_only=True)
+class Settings(Platform):
     """Where everything is, and what this installation serves with."""
 
-    database_url: Secret = setting(
-        env="TORPOR_DATABASE_URL", why="the PostgreSQL that holds all state; there is no sensible default"
-    )
-    broker_url: str = setting(
-        "http://broker-ingress.knative-eventing.svc.cluster.local/torpor/default",
-        env="TORPOR_BROKER_URL",
-        why="where events go, ours and the engines'; the default is the Broker of eventing/broker.yaml",
-    )
-    jwks_url: str = setting(
-        "http://auth.torpor.svc.cluster.local/auth/jwks.json",
-        env="TORPOR_JWKS_URL",
-        why="the public keys that tokens are verified with, here and in every engine",
-    )
-    verify_url: str = setting(
-        "http://auth.torpor.svc.cluster.local/auth/verify",
-        env="TORPOR_VERIFY_URL",
-        why="where an API key is asked about, here and in every engine",
-    )
     kube_url: str = setting(
         "https://kubernetes.default.svc",
         env="TORPOR_KUBE_URL",

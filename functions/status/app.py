@@ -18,15 +18,15 @@ from functions.kit.bus import Bus, HttpPublisher
 from functions.kit.db import Database
 from functions.kit.events import CloudEvent, UsageRecorded
 from functions.kit.identity import Identity
+from functions.kit.platform import Platform
 from functions.status import deadletters, models, servers, usage
 from functions.status.deps import Deps
 from functions.status.paging import Page
-from functions.status.settings import Settings
 
 Read = Callable[[Request, Identity], Awaitable[object]]
 
 
-def build(settings: Settings) -> Starlette:
+def build(settings: Platform) -> Starlette:
     """The function, from its settings; everything it depends on opens at first use."""
     db = Database(settings.database_url)
     publisher = HttpPublisher(settings.broker_url)

@@ -1,13 +1,13 @@
-"""The settings of `status`; read once by `main.py`."""
+"""The settings that download, serve and status share: where their surroundings are. Each one's `Settings` extends it."""
 
 from dataclasses import dataclass
 
 from functions.kit.settings import Secret, setting
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Where PostgreSQL, the Broker and the keys of auth are."""
+@dataclass(frozen=True, kw_only=True)
+class Platform:
+    """Where PostgreSQL, the Broker and auth are."""
 
     database_url: Secret = setting(
         env="TORPOR_DATABASE_URL", why="the PostgreSQL that holds all state; there is no sensible default"
@@ -15,7 +15,7 @@ class Settings:
     broker_url: str = setting(
         "http://broker-ingress.knative-eventing.svc.cluster.local/torpor/default",
         env="TORPOR_BROKER_URL",
-        why="where a tick re-sends outgoing events; the default is the Broker of eventing/broker.yaml",
+        why="where events go; the default is the Broker of eventing/broker.yaml",
     )
     jwks_url: str = setting(
         "http://auth.torpor.svc.cluster.local/auth/jwks.json",
