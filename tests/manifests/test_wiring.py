@@ -5,7 +5,7 @@ import inspect
 import json
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 from starlette.applications import Starlette
@@ -32,8 +32,8 @@ INSIDE = {("GET", "/healthz"), ("GET", "/readyz"), ("POST", "/events"), ("POST",
 def built(name: str) -> Starlette:
     """A function as its `main.py` builds it; everything it depends on opens at first use, so nothing has to run."""
     environment = {**dict.fromkeys(REQUIRED, "http://nowhere.invalid"), "TORPOR_SIGNING_KEYS": json.dumps(generate())}
-    settings = importlib.import_module(f"functions.{name}.settings").Settings
-    app: Starlette = importlib.import_module(f"functions.{name}.app").build(load(settings, environment))
+    build = importlib.import_module(f"functions.{name}.app").build
+    app: Starlette = build(load(get_type_hints(build)["settings"], environment))
     return app
 
 
