@@ -58,44 +58,71 @@ def build(settings: Settings) -> Starlette:
 
 def routes(pulls: Pulls, workshop: "Callable[[], Workshop]", caller: Verifies) -> Sequence[BaseRoute]:
     """The API of `download`."""
+    calls, deliveries = Calls(pulls, workshop, caller), Deliveries(workshop)
+    handlers = {
+        ModelRequested.TYPE: deliveries.plan,
+        FileRequested.TYPE: deliveries.transfer,
+        events.TICK: deliveries.tick,
+    }
+    return [
+        Route("/models", calls.pull, methods=["POST"]),
+        Route("/models/{model}", calls.delete, methods=["DELETE"]),
+        Route("/models/{model}/retry", calls.retry, methods=["POST"]),
+        Route("/models/{model}/cancel", calls.cancel, methods=["POST"]),
+        Route("/events", bus.endpoint(handlers), methods=["POST"]),
+    ]
 
-    async def operator(request: Request) -> str:
-        who = await caller.identify(request.headers.get("authorization"))
+
+class Calls:
+    """What people and programs ask; all of it for operators."""
+
+    def __init__(self, pulls: Pulls, workshop: "Callable[[], Workshop]", caller: Verifies) -> None:
+        self._pulls = pulls
+        self._workshop = workshop
+        self._caller = caller
+
+    async def pull(self, request: Request) -> Response:
+        """202 and the record; the same request again answers the same record."""
+        actor = await self._operator(request)
+        record = await self._pulls.pull(await app.body(request, PullRequest), actor)
+        return app.json(record, 202, {"Location": f"/models/{record['uuid']}"})
+
+    async def retry(self, request: Request) -> Response:
+        """202 and the record of a failed model, which starts anew."""
+        return app.json(await self._pulls.retry(request.path_params["model"], await self._operator(request)), 202)
+
+    async def cancel(self, request: Request) -> Response:
+        """The record, failed as cancelled; what S3 had of it is given up."""
+        record = await self._pulls.cancel(request.path_params["model"], await self._operator(request))
+        await self._workshop().cleanup.abort_uploads(record["uuid"])
+        return app.json(record)
+
+    async def delete(self, request: Request) -> Response:
+        """204; refused while a server uses the model."""
+        model_uuid = await self._pulls.delete(request.path_params["model"], await self._operator(request))
+        await self._workshop().cleanup.delete_objects(model_uuid)
+        return Response(status_code=204)
+
+    async def _operator(self, request: Request) -> str:
+        who = await self._caller.identify(request.headers.get("authorization"))
         who.require("operate")
         return who.subject
 
-    async def pull(request: Request) -> Response:
-        actor = await operator(request)
-        record = await pulls.pull(await app.body(request, PullRequest), actor)
-        return app.json(record, 202, {"Location": f"/models/{record['uuid']}"})
 
-    async def retry(request: Request) -> Response:
-        return app.json(await pulls.retry(request.path_params["model"], await operator(request)), 202)
+class Deliveries:
+    """What the Broker brings."""
 
-    async def cancel(request: Request) -> Response:
-        record = await pulls.cancel(request.path_params["model"], await operator(request))
-        await workshop().cleanup.abort_uploads(record["uuid"])
-        return app.json(record)
+    def __init__(self, workshop: "Callable[[], Workshop]") -> None:
+        self._workshop = workshop
 
-    async def delete(request: Request) -> Response:
-        model_uuid = await pulls.delete(request.path_params["model"], await operator(request))
-        await workshop().cleanup.delete_objects(model_uuid)
-        return Response(status_code=204)
+    async def plan(self, event: CloudEvent) -> None:
+        """`model.requested`."""
+        await self._workshop().planner.on_model_requested(event)
 
-    async def plan(event: CloudEvent) -> None:
-        await workshop().planner.on_model_requested(event)
+    async def transfer(self, event: CloudEvent) -> None:
+        """`file.requested`: one slice of one file."""
+        await self._workshop().slices.on_file_requested(event)
 
-    async def transfer(event: CloudEvent) -> None:
-        await workshop().slices.on_file_requested(event)
-
-    async def tick(event: CloudEvent) -> None:
-        await workshop().upkeep.on_tick(event)
-
-    handlers = {ModelRequested.TYPE: plan, FileRequested.TYPE: transfer, events.TICK: tick}
-    return [
-        Route("/models", pull, methods=["POST"]),
-        Route("/models/{model}", delete, methods=["DELETE"]),
-        Route("/models/{model}/retry", retry, methods=["POST"]),
-        Route("/models/{model}/cancel", cancel, methods=["POST"]),
-        Route("/events", bus.endpoint(handlers), methods=["POST"]),
-    ]
+    async def tick(self, event: CloudEvent) -> None:
+        """The tick: send what is left, re-drive what has stalled."""
+        await self._workshop().upkeep.on_tick(event)

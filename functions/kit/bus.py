@@ -217,6 +217,7 @@ def endpoint(handlers: Mapping[str, Handler]) -> Callable[[Request], Awaitable[R
     """
 
     async def receive(request: Request) -> Response:
+        """What the Broker delivers: acknowledged with 204 and an empty body."""
         event = events.parse(request.headers, await request.body())
         log.event_id.set(event.id)
         handler = handlers.get(event.type)

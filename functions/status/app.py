@@ -4,6 +4,7 @@ People and programs GET. The Broker posts `usage.recorded` and ticks to `/events
 subscriber could take; these two carry no token, since the front door routes GET alone to this function.
 """
 
+import functools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -110,6 +111,7 @@ class Inputs:
 def _get(deps: Deps, action: str, read: Read) -> Callable[[Request], Awaitable[Response]]:
     """A GET endpoint for callers who may do `action`. Raises Unauthorized, Forbidden."""
 
+    @functools.wraps(read)
     async def endpoint(request: Request) -> Response:
         who = await deps.verifier.identify(request.headers.get("authorization"))
         who.require(action)

@@ -1,4 +1,7 @@
-"""The laptop runtime's broker over HTTP, on a real PostgreSQL: what it accepts, it delivers."""
+"""The laptop runtime's broker over HTTP, on a real PostgreSQL: what it accepts, it delivers.
+
+The file is long because one broker behind one set of fixtures; each test is short.
+"""
 
 import asyncio
 import io

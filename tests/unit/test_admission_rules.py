@@ -1,7 +1,7 @@
 """One case per admission rule: the object breaks that rule alone, and the webhook's answer is its message.
 
-A rule that is taken out of its table makes its case red, because nothing else refuses the object. The file is long
-because it is that table.
+A rule that is taken out of its table makes its case red, because nothing else refuses the object. The file is
+long because it is that table.
 """
 
 from collections.abc import Callable, Mapping

@@ -2,6 +2,8 @@
 
 The API is the laptop runtime's own, so versions, generations, field validation and the webhooks' refusals are real. No
 controller runs behind it: a test says what the cluster reports.
+
+The file is long because one world serves every test of serve, and its parts know each other.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping

@@ -1,0 +1,27 @@
+"""House rule: a long file or function says why it is long, or becomes two."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LONG_FILE, LONG_FUNCTION = 300, 40
+REASON = "long because"
+SOURCES = sorted([*ROOT.glob("functions/**/*.py"), *ROOT.glob("kn_model/**/*.py"), *ROOT.glob("tests/**/*.py")])
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_length_has_a_reason(path: Path) -> None:
+    """Past 300 lines a file, past 40 a function, has the words `long because` and then the reason."""
+    text = path.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    long = [
+        node.name
+        for node in functions
+        if (node.end_lineno or 0) - node.lineno >= LONG_FUNCTION
+        and REASON not in "\n".join(lines[node.lineno - 2 : node.end_lineno])
+    ]
+    whole = [path.name] if len(lines) > LONG_FILE and REASON not in text else []
+    assert [] == whole + long
