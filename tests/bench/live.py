@@ -72,7 +72,7 @@ def _environment(folder: Path) -> Iterator[None]:
 
 @dataclass
 class Peak:
-    """The largest resident memory, and the bytes written to disk, of a function's processes below the runtime `pid`."""
+    """The largest resident memory, and the bytes written to disk, of one instance of a function below the runtime `pid`."""
 
     pid: int
     part: str
@@ -91,18 +91,22 @@ class Peak:
 
     def _watch(self) -> None:
         while not self._over.wait(_SAMPLE_S):
-            family = [process for process in below(self.pid) if logs_to(process, self.part)]
-            self.rss = max(self.rss, sum(_of(process, lambda p: p.memory_info().rss) for process in family))
-            written = sum(_of(process, lambda p: p.io_counters().write_bytes) for process in family)
-            self.written = max(self.written, written)
+            instances: dict[str, list[psutil.Process]] = {}
+            for process in below(self.pid):
+                if f"/logs/{self.part}/" in (log := log_of(process)):
+                    instances.setdefault(log, []).append(process)
+            for family in instances.values():
+                self.rss = max(self.rss, sum(_of(process, lambda p: p.memory_info().rss) for process in family))
+                written = sum(_of(process, lambda p: p.io_counters().write_bytes) for process in family)
+                self.written = max(self.written, written)
 
 
-def logs_to(process: psutil.Process, part: str) -> bool:
-    """Whether the process writes into `logs/<part>/`: the workers of a server call themselves what they like."""
+def log_of(process: psutil.Process) -> str:
+    """Where the process writes, which is its instance's log: the workers of a server call themselves what they like."""
     try:
-        return f"/logs/{part}/" in str(Path(f"/proc/{process.pid}/fd/2").readlink())
+        return str(Path(f"/proc/{process.pid}/fd/2").readlink())
     except OSError:
-        return False
+        return ""
 
 
 def _of(process: psutil.Process, figure: Callable[[psutil.Process], int]) -> int:
@@ -115,7 +119,7 @@ def _of(process: psutil.Process, figure: Callable[[psutil.Process], int]) -> int
 def _download(peak: Peak, size: int) -> Row:
     megabytes = peak.rss / MIB
     return Row(
-        "download of the model into S3: resident memory of the function (master and worker), bytes it wrote to disk (its log)",
+        "download of the model into S3: resident memory of an instance (master and worker), bytes it wrote to disk (its log)",
         f"{megabytes:.0f} MB, {peak.written} B",
         f"{size / MIB:.0f} MB, the model",
         f"{megabytes:.0f} MB",

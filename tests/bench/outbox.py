@@ -23,7 +23,9 @@ from tests.bench.report import Row
 
 RATE: Final = 200
 SECONDS: Final = 10
+ROUNDS: Final = 3
 AIM_MS: Final = 50.0
+SETTLE_S: Final = 2.0
 NAME: Final = "bench-sink"
 _WARM_UP: Final = 200
 _NAMESPACE: Final = "torpor"
@@ -43,7 +45,10 @@ SERVICE: Final[Mapping[str, Any]] = {
     "metadata": {"name": NAME, "namespace": _NAMESPACE},
     "spec": {
         "template": {
-            "metadata": {"annotations": {"autoscaling.knative.dev/window": "6s"}},
+            # One instance, because it keeps its notes in memory.
+            "metadata": {
+                "annotations": {"autoscaling.knative.dev/window": "6s", "autoscaling.knative.dev/max-scale": "1"}
+            },
             "spec": {
                 "containers": [
                     {
@@ -69,20 +74,22 @@ TRIGGER: Final[Mapping[str, Any]] = {
 
 
 async def row(cluster: Cluster, running: RunningRuntime) -> Row:
-    """p50 and p99 at RATE events a second over SECONDS."""
+    """p50 and p99 at RATE events a second over SECONDS, ROUNDS times; the figure is the median round's p99."""
     async with httpx.AsyncClient(
         base_url=cluster.server, headers=cluster.headers, verify=cluster.verify, trust_env=False, timeout=60
     ) as api:
         await _apply(api)
         try:
-            latencies = await _measure(api, running)
+            rounds = [sorted(await _measure(api, running)) for _ in range(ROUNDS)]
         finally:
             await api.delete(_path("eventing.knative.dev/v1", "triggers", NAME))
             await api.delete(_path("serving.knative.dev/v1", "services", NAME))
-    ordered = sorted(latencies)
-    p99 = ordered[int(len(ordered) * 0.99) - 1]
+    tails = [ordered[int(len(ordered) * 0.99) - 1] for ordered in rounds]
+    p50, p99 = statistics.median(statistics.median(ordered) for ordered in rounds), statistics.median(tails)
+    arrived = sum(len(ordered) for ordered in rounds)
     what = f"event written to the outbox until its handler has started, warm, {RATE} events/s"
-    seen = f"p50 {statistics.median(ordered):.1f} ms, p99 {p99:.1f} ms ({len(ordered)} of {RATE * SECONDS} arrived)"
+    seen = f"p50 {p50:.1f} ms; p99 of {ROUNDS} rounds {', '.join(f'{tail:.0f}' for tail in tails)} ms"
+    seen += f"; {arrived} of {RATE * SECONDS * ROUNDS} arrived"
     return Row(what, seen, "-", f"p99 {p99:.1f} ms", f"<= {AIM_MS:.0f} ms", p99 <= AIM_MS)
 
 
@@ -108,6 +115,8 @@ async def _measure(api: httpx.AsyncClient, running: RunningRuntime) -> list[floa
     bus = Bus(database, "/torpor/bench", publisher)
     try:
         await asyncio.gather(*(_emit(bus, f"warm-{number}") for number in range(_WARM_UP)))
+        # The warm-up is a burst: what is measured begins when it is over.
+        await asyncio.sleep(SETTLE_S)
         started = await _paced(bus)
         return await _latencies(running, started)
     finally:
@@ -120,7 +129,8 @@ async def _paced(bus: Bus) -> dict[str, float]:
     begin, tasks = time.monotonic(), []
     for number in range(RATE * SECONDS):
         await asyncio.sleep(max(0.0, begin + number / RATE - time.monotonic()))
-        tasks.append(asyncio.create_task(_emit(bus, str(number))))
+        # No round has the numbers of another: the sink keeps them all.
+        tasks.append(asyncio.create_task(_emit(bus, f"{begin}-{number}")))
     return dict(await asyncio.gather(*tasks))
 
 
