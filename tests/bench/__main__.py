@@ -34,9 +34,12 @@ run, in turn. Shared machines are noisy: trust the ratios, not the absolute time
 def main(names: Sequence[str]) -> int:
     """Run the named parts, all when none is named. 0 when every aim was reached."""
     chosen = list(names) or list(PARTS)
-    rows = [row for name in chosen for row in PARTS[name]()]
+    rows = []
+    for name in chosen:
+        rows += PARTS[name]()
+        sys.stdout.write(f"\n{markdown(rows)}\n")
+        sys.stdout.flush()
     table = markdown(rows)
-    sys.stdout.write(f"\n{table}\n")
     if chosen == list(PARTS):
         PAGE.write_text(_page(table), encoding="utf-8")
     return 0 if all(row.reached for row in rows) else 1
