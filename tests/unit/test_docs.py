@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from kn_model.cli import cli
+from kn_model.hub import smollm2
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -18,6 +19,14 @@ def test_the_readmes_tasks_exist() -> None:
     """Each `task x` that a newcomer pastes is a task of the Taskfile."""
     tasks = yaml.safe_load((ROOT / "Taskfile.yml").read_text())["tasks"]
     assert {"demo", "test"} == set(re.findall(r"\.venv/bin/task (\S+)$", README, re.MULTILINE)) & tasks.keys()
+
+
+def test_the_set_up_installs_what_the_demos_model_is_made_of() -> None:
+    """A machine that has nothing gets every package that the conversion needs from some task."""
+    taskfile = (ROOT / "Taskfile.yml").read_text()
+    engine = (ROOT / "requirements" / "engine-cpu.txt").read_text()
+    installed = set(re.findall(r"^(?:  \w+: )?([\w.-]+)==", f"{taskfile}\n{engine}", re.MULTILINE))
+    assert set() == set(smollm2.NEEDED.values()) - installed
 
 
 def test_the_readmes_commands_exist() -> None:
