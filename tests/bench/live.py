@@ -5,6 +5,8 @@ One runtime of its own, started and stopped here, with the real model: a few min
 
 import asyncio
 import os
+import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -39,10 +41,21 @@ _SAMPLE_S: Final = 0.05
 
 def rows() -> list[Row]:
     """Every figure of this file, in the order in which one runtime can give them."""
-    with tempfile.TemporaryDirectory(prefix="torpor-bench-") as name, _environment(Path(name)):
-        folder = Path(name)
-        with hub.small_hub(folder, print) as url, runtime(folder / "runtime", {"hf-endpoint": url}, print) as running:
+    with _folder() as folder, _environment(folder), hub.small_hub(folder, print) as url:
+        with runtime(folder / "runtime", {"hf-endpoint": url}, print) as running:
             return _measured(running, running.log_in())
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A folder of this run's own. What failed keeps it: the logs and the database say why."""
+    folder = Path(tempfile.mkdtemp(prefix="torpor-bench-"))
+    try:
+        yield folder
+    except BaseException:
+        sys.stderr.write(f"kept for a look: {folder}\n")
+        raise
+    shutil.rmtree(folder)
 
 
 def _measured(running: RunningRuntime, client: Client) -> list[Row]:

@@ -30,8 +30,9 @@ from kn_model.local.serving.replicas import Replicas
 
 SMALL: Final = 65_536
 """Bytes up to which a body of known length is read whole: one write instead of several, and it can be sent again."""
-KEEP_ALIVE_S: Final = 3.0
-"""Idle connections are dropped sooner than uvicorn drops them (5 s), or a POST could meet a closing one."""
+KEEP_ALIVE_S: Final = 1.0
+"""Idle connections are dropped sooner than instances drop them, or a POST could meet a closing one: a function's gunicorn
+waits 2 s (its `keepalive`, which functions-framework leaves alone), plain uvicorn 5 s."""
 TRIES: Final = 3
 """Instances tried when one turns out to be dead before anything was sent to it."""
 
