@@ -160,26 +160,28 @@ DELETE FROM model_files WHERE model_uuid = $1;
 
 -- name: stalled_files
 -- Files that nobody works on although they should be; touched, so that the next tick does not send them again.
-UPDATE model_files SET updated_at = now()
-WHERE (model_uuid, path) IN (
+-- MATERIALIZED: as a mere subquery, PostgreSQL may choose to run it once per row, and then takes more than its limit.
+WITH stalled AS MATERIALIZED (
     SELECT f.model_uuid, f.path FROM model_files f JOIN model_records m ON m.uuid = f.model_uuid
     WHERE m.status = 'downloading' AND f.status IN ('pending', 'transferring')
       AND coalesce(f.lease_until, f.updated_at) < now() - $1::float8 * interval '1 second'
       AND f.updated_at < now() - $1::float8 * interval '1 second'
     ORDER BY f.updated_at LIMIT 500 FOR UPDATE OF f SKIP LOCKED
 )
-RETURNING model_uuid, path;
+UPDATE model_files AS f SET updated_at = now()
+FROM stalled WHERE (f.model_uuid, f.path) = (stalled.model_uuid, stalled.path)
+RETURNING f.model_uuid, f.path;
 
 -- name: stalled_plans
 -- Requests without a plan, or with every file verified but not published: their event or their worker was lost.
-UPDATE model_records SET updated_at = now()
-WHERE uuid IN (
+WITH stalled AS MATERIALIZED (
     SELECT uuid FROM model_records m
     WHERE status = 'downloading' AND updated_at < now() - $1::float8 * interval '1 second'
       AND NOT EXISTS (SELECT 1 FROM model_files f WHERE f.model_uuid = m.uuid AND f.status <> 'verified')
     LIMIT 100 FOR UPDATE SKIP LOCKED
 )
-RETURNING uuid;
+UPDATE model_records AS m SET updated_at = now() FROM stalled WHERE m.uuid = stalled.uuid
+RETURNING m.uuid;
 
 -- name: leftovers
 -- Models that ended and still have uploads, and deleted ones that still have files: clean them up.

@@ -18,11 +18,13 @@ FROM unnest($1::text[], $3::text[], $4::text[], $5::text[], $6::text[]) AS event
 
 -- name: claim_events
 -- Lease what is due. SKIP LOCKED lets two publishers share the work; a lease that runs out is due again.
-UPDATE outbox SET due_at = now() + $3::float8 * interval '1 second', attempts = attempts + 1
-WHERE id IN (
+-- MATERIALIZED: as a mere subquery, PostgreSQL may choose to run it once per row, and then takes more than $2.
+WITH due AS MATERIALIZED (
     SELECT id FROM outbox WHERE source = $1 AND due_at <= now() ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
 )
-RETURNING id, type, subject, extensions, data, attempts;
+UPDATE outbox AS o SET due_at = now() + $3::float8 * interval '1 second', attempts = o.attempts + 1
+FROM due WHERE o.id = due.id
+RETURNING o.id, o.type, o.subject, o.extensions, o.data, o.attempts;
 
 -- name: remove_events
 -- The Broker has accepted these. Not flushed to disk before it returns: a delete that a crash undoes sends an event

@@ -41,9 +41,13 @@ _SAMPLE_S: Final = 0.05
 
 def rows() -> list[Row]:
     """Every figure of this file, in the order in which one runtime can give them."""
-    with _folder() as folder, _environment(folder), hub.small_hub(folder, print) as url:
-        with runtime(folder / "runtime", {"hf-endpoint": url}, print) as running:
-            return _measured(running, running.log_in())
+    with (
+        _folder() as folder,
+        _environment(folder),
+        hub.small_hub(folder, print) as url,
+        runtime(folder / "runtime", {"hf-endpoint": url}, print) as running,
+    ):
+        return _measured(running, running.log_in())
 
 
 @contextmanager

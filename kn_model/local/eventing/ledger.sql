@@ -39,16 +39,18 @@ INSERT INTO broker.deliveries (event, trigger) SELECT * FROM unnest($5::uuid[], 
 
 -- name: claim
 -- Up to $4 due deliveries of trigger $1 for owner $2, leased for $3 seconds. A minute of grace for a clock set back.
-UPDATE broker.deliveries AS d
-SET owner = $2, lease_until = now() + make_interval(secs => $3)
-FROM broker.events AS e
-WHERE e.id = d.event AND d.trigger = $1 AND d.event IN (
+-- MATERIALIZED: as a mere subquery, PostgreSQL may choose to run it once per row, and then takes more than $4.
+WITH due AS MATERIALIZED (
     SELECT event FROM broker.deliveries
     WHERE trigger = $1
       AND (due_at <= now() OR scheduled_at > now() + interval '1 minute')
       AND (owner IS NULL OR (owner <> $2 AND lease_until < now()))
     ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED
 )
+UPDATE broker.deliveries AS d
+SET owner = $2, lease_until = now() + make_interval(secs => $3)
+FROM due JOIN broker.events AS e ON e.id = due.event
+WHERE d.event = due.event AND d.trigger = $1
 RETURNING d.event, d.failures, d.error::text, e.attributes::text, e.data, e.hops;
 
 -- name: finish
