@@ -34,6 +34,7 @@ from kn_model.local.door.directory import Directory
 from kn_model.local.door.frontdoor import FrontDoor, application
 from kn_model.local.eventing.broker import Broker
 from kn_model.local.eventing.ledger import Ledger
+from kn_model.local.eventing.sender import HttpSend
 from kn_model.local.eventing.sources import Sources
 from kn_model.local.jobs import Jobs
 from kn_model.local.objects import conditions, kinds
@@ -41,6 +42,7 @@ from kn_model.local.objects.kinds import Object, kind_of
 from kn_model.local.objects.storage import PostgresStorage
 from kn_model.local.objects.store import ObjectStore
 from kn_model.local.options import CLONE, Options
+from kn_model.local.own_deliveries import OwnDeliveries
 from kn_model.local.progress import Say, step
 from kn_model.local.serving import gpus
 from kn_model.local.serving.launcher import Folders, Launcher
@@ -81,13 +83,15 @@ async def start(stack: AsyncExitStack, state: State, options: Options) -> Sequen
     parts = await _parts(stack, state, options, PostgresStorage(pool))
     jobs = Jobs(parts.store, parts.launcher)
     session = await stack.enter_async_context(ClientSession(connector=TCPConnector(limit=0)))
-    broker = Broker(parts.store, Ledger(pool), session, parts.addresses)
-    await _front_door(stack, parts, options, broker)
+    own = OwnDeliveries(parts.addresses.front)
+    send = HttpSend(session, own)
+    broker = Broker(parts.store, Ledger(pool), send, parts.addresses)
+    await _front_door(stack, parts, options, broker, own)
     working = [_task(stack, jobs.run())]
     await _apply(parts.store, jobs, depends, manifests)
     await broker.open(alone=depends.own_database)
     working.append(_task(stack, broker.run()))
-    working.append(_task(stack, Sources(parts.store, session, parts.addresses).run()))
+    working.append(_task(stack, Sources(parts.store, send, parts.addresses).run()))
     await _functions_ready(parts.store, manifests, options.tell)
     _ready(state, options, parts)
     return [*keeping, *working]
@@ -111,11 +115,13 @@ async def _parts(stack: AsyncExitStack, state: State, options: Options, storage:
     return Parts(store, addresses, tokens, Launcher(machine, folders, store.find, gpus.Gpus(gpus.present())))
 
 
-async def _front_door(stack: AsyncExitStack, parts: Parts, options: Options, broker: Broker) -> None:
+async def _front_door(
+    stack: AsyncExitStack, parts: Parts, options: Options, broker: Broker, own: OwnDeliveries
+) -> None:
     """The port that people call, and the services behind it."""
     directory = Directory()
     session = await stack.enter_async_context(proxy.client())
-    door = FrontDoor(directory, parts.store, session, broker.ingress)
+    door = FrontDoor(directory, parts.store, session, own, broker.ingress)
     runner = await listener.listen(application(door), options.port)
     stack.push_async_callback(runner.cleanup)
     serving = Serving(parts.store, parts.launcher, parts.addresses, directory)

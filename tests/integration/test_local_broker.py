@@ -22,8 +22,10 @@ from kn_model.local import ports
 from kn_model.local.addresses import Addresses
 from kn_model.local.eventing.broker import Broker
 from kn_model.local.eventing.ledger import Ledger
+from kn_model.local.eventing.sender import HttpSend
 from kn_model.local.objects.storage import MemoryStorage
 from kn_model.local.objects.store import ObjectStore
+from kn_model.local.own_deliveries import NAMESPACE, OwnDeliveries
 
 WAIT_S = 30
 DELIVERY = {"retry": 3, "backoffPolicy": "exponential", "backoffDelay": "PT0.01S", "timeout": "PT10S"}
@@ -107,7 +109,8 @@ async def running(database: str, subscribers: Subscribers, port: int = 0) -> Asy
     await store.open()
     await store.create(_object("Broker", "default", {"delivery": DELIVERY}))
     async with ClientSession() as session, asyncpg.create_pool(database, min_size=1, max_size=4) as pool:
-        broker = Broker(store, Ledger(pool), session, Addresses(front=front, kube=front))
+        send = HttpSend(session, OwnDeliveries(front))
+        broker = Broker(store, Ledger(pool), send, Addresses(front=front, kube=front))
 
         async def ingress(request: web.Request) -> web.Response:
             return await broker.ingress(request, request.match_info["path"])
@@ -147,6 +150,7 @@ async def test_an_event_reaches_the_triggers_that_want_it(stage: Stage) -> None:
     (call,) = await stage.subscribers.until("one", 1)
     await stage.drained()
     assert (status, call["ce-id"], call["ce-source"], stage.subscribers.of("two")) == (202, "7", "/test", [])
+    assert call[NAMESPACE] == "torpor"
 
 
 async def test_arrival_is_stamped_and_the_ttl_is_hidden(stage: Stage) -> None:

@@ -11,10 +11,12 @@ from aiohttp import ClientSession, web
 
 from kn_model.local import ports
 from kn_model.local.addresses import Addresses
+from kn_model.local.eventing.sender import HttpSend
 from kn_model.local.eventing.sources import Sources
 from kn_model.local.objects import kinds
 from kn_model.local.objects.storage import MemoryStorage
 from kn_model.local.objects.store import ObjectStore
+from kn_model.local.own_deliveries import OwnDeliveries
 
 WAIT_S = 30
 SINK = {"ref": {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "sink"}}
@@ -63,7 +65,9 @@ async def sink() -> AsyncIterator[Sink]:
     await web.TCPSite(runner, "127.0.0.1", port).start()
     async with ClientSession() as session:
         here = f"http://127.0.0.1:{port}"
-        work = asyncio.create_task(Sources(store, session, Addresses(front=here, kube="https://kube")).run())
+        work = asyncio.create_task(
+            Sources(store, HttpSend(session, OwnDeliveries(here)), Addresses(front=here, kube="https://kube")).run()
+        )
         yield made
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)

@@ -23,6 +23,7 @@ from kn_model.local.door.problems import problem
 from kn_model.local.door.routes import Backend, Rule, choose, cluster_path, match, rules
 from kn_model.local.objects import kinds
 from kn_model.local.objects.store import ObjectStore
+from kn_model.local.own_deliveries import OwnDeliveries
 
 EVENTS_PATH: Final = "/events"
 """Where functions take events: for brokers and sources inside, never through an HTTPRoute."""
@@ -45,6 +46,7 @@ class FrontDoor:
     directory: Directory
     store: ObjectStore
     session: ClientSession
+    own: OwnDeliveries
     broker: IngressHandler | None = None
     hosts: frozenset[str] = frozenset()
     roll: Roll = _roll
@@ -79,7 +81,7 @@ class FrontDoor:
         if live is None:
             return _not_ready(found.service, entry)
         host = f"{found.service}.{found.namespace}.svc.cluster.local"
-        target = proxy.Target(live.replicas, live.timeouts, host, found.path)
+        target = proxy.Target(live.replicas, live.timeouts, host, found.path, self.own.namespace(request.headers))
         return await proxy.forward(request, target, self.session)
 
     def _absent(self, found: Backend) -> web.Response:

@@ -24,6 +24,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from kn_model.local.door.problems import problem
+from kn_model.local.own_deliveries import NAMESPACE, PROOF
 from kn_model.local.serving.activator import NotStarting, Overloaded
 from kn_model.local.serving.instance import Instance
 from kn_model.local.serving.replicas import Replicas
@@ -41,8 +42,8 @@ _HOP_BY_HOP: Final = frozenset(
     {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
      "transfer-encoding", "upgrade", "host", "expect"}
 )  # fmt: skip
-# Said by proxies, believed by applications: a caller must not say them (CVE-2026-35051 and relatives).
-_OURS: Final = ("x-forwarded-", "k-", "knative-serving-", "forwarded")
+# Said by proxies and brokers, believed by applications: a caller must not say them (CVE-2026-35051 and relatives).
+_OURS: Final = ("x-forwarded-", "k-", "knative-serving-", "forwarded", NAMESPACE.lower(), PROOF.lower())
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,8 @@ class Target:
     """The Host header that the instance sees: `<service>.<namespace>.svc.cluster.local`."""
     path: str
     """Raw path and query."""
+    kn_namespace: str | None = None
+    """Of the broker's own deliveries: the namespace that they come from."""
 
 
 def client() -> ClientSession:
@@ -134,7 +137,7 @@ class _Call:
         async with self._session.request(
             self._request.method,
             URL(instance.url + self._target.path, encoded=True),
-            headers=_request_headers(self._request, self._target.host),
+            headers=_request_headers(self._request, self._target),
             data=self._request.content.iter_any() if body is None else body or None,
             allow_redirects=False,
         ) as upstream:
@@ -182,14 +185,16 @@ class _Call:
             self._request.transport.abort()
 
 
-def _request_headers(request: web.Request, host: str) -> CIMultiDict[str]:
+def _request_headers(request: web.Request, target: Target) -> CIMultiDict[str]:
     named = {name.strip().lower() for name in request.headers.get("Connection", "").split(",")}
     headers: CIMultiDict[str] = CIMultiDict(
         (name, value)
         for name, value in request.headers.items()
         if name.lower() not in _HOP_BY_HOP and name.lower() not in named and not name.lower().startswith(_OURS)
     )
-    headers["Host"] = host
+    headers["Host"] = target.host
+    if target.kn_namespace is not None:
+        headers[NAMESPACE] = target.kn_namespace
     headers["X-Forwarded-For"] = request.remote or "127.0.0.1"
     headers["X-Forwarded-Proto"] = "http"
     headers["X-Forwarded-Host"] = request.host

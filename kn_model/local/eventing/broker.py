@@ -14,6 +14,7 @@ from kn_model.local.addresses import Addresses
 from kn_model.local.eventing.cloudevent import CloudEvent, NotACloudEvent, parse
 from kn_model.local.eventing.dispatcher import Dispatcher
 from kn_model.local.eventing.ledger import Accepted, Ledger, LedgerDown
+from kn_model.local.eventing.sender import Send
 from kn_model.local.eventing.status import show
 from kn_model.local.eventing.subscriptions import Table, broker_of, key, subscription, table
 from kn_model.local.follow import on_change
@@ -22,7 +23,7 @@ from kn_model.local.objects.kinds import Object
 from kn_model.local.objects.store import ObjectStore
 
 if TYPE_CHECKING:
-    from aiohttp import ClientSession, web
+    from aiohttp import web
 
 # Replies to replies, at most (`pkg/broker/ttl.go`).
 MAX_HOPS: Final = 255
@@ -38,11 +39,11 @@ _LOG = logging.getLogger(__name__)
 class Broker:
     """All Brokers of the store, whatever their namespace."""
 
-    def __init__(self, store: ObjectStore, ledger: Ledger, session: "ClientSession", addresses: Addresses) -> None:
+    def __init__(self, store: ObjectStore, ledger: Ledger, send: Send, addresses: Addresses) -> None:
         self._store = store
         self._ledger = ledger
         self._addresses = addresses
-        self._dispatcher = Dispatcher(ledger, session, self._reply)
+        self._dispatcher = Dispatcher(ledger, send, self._reply)
         self._table: Table = {}
 
     async def open(self, *, alone: bool) -> None:

@@ -9,16 +9,13 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from kn_model.local.eventing.cloudevent import CloudEvent
 from kn_model.local.eventing.delivery import Delivered, Failed, error_extensions, judge, pause
 from kn_model.local.eventing.ledger import LEASE_S, Claimed, Ledger, LedgerDown
-from kn_model.local.eventing.sender import send
+from kn_model.local.eventing.sender import Send
 from kn_model.local.eventing.subscriptions import Subscription
-
-if TYPE_CHECKING:
-    from aiohttp import ClientSession
 
 # Deliveries of one trigger at a time. Instances bound their own concurrency and the activator queues; this bounds memory.
 AT_ONCE: Final = 64
@@ -37,9 +34,9 @@ Reply = Callable[[str, CloudEvent, int], Awaitable[None]]
 class Dispatcher:
     """All workers of one broker process."""
 
-    def __init__(self, ledger: Ledger, session: "ClientSession", reply: Reply) -> None:
+    def __init__(self, ledger: Ledger, send: Send, reply: Reply) -> None:
         self._ledger = ledger
-        self._session = session
+        self._send = send
         self._reply = reply
         self._workers: dict[str, tuple[Worker, asyncio.Task[None]]] = {}
 
@@ -69,7 +66,7 @@ class Dispatcher:
             if found := self._workers.get(key):
                 found[0].subscription = subscription
             else:
-                worker = Worker(subscription, self._ledger, self._session, self._reply)
+                worker = Worker(subscription, self._ledger, self._send, self._reply)
                 self._workers[key] = (worker, asyncio.create_task(worker.run(), name=f"trigger {key}"))
 
     async def stop(self) -> None:
@@ -84,10 +81,10 @@ class Dispatcher:
 class Worker:
     """Delivers for one trigger."""
 
-    def __init__(self, subscription: Subscription, ledger: Ledger, session: "ClientSession", reply: Reply) -> None:
+    def __init__(self, subscription: Subscription, ledger: Ledger, send: Send, reply: Reply) -> None:
         self.subscription = subscription
         self._ledger = ledger
-        self._session = session
+        self._send = send
         self._reply = reply
         self._woken = asyncio.Event()
         self._woken.set()  # the ledger may owe something from an earlier run
@@ -142,7 +139,7 @@ class Worker:
         dead = claimed.error is not None and subscription.dead_letter is not None
         url = subscription.dead_letter if dead and subscription.dead_letter else subscription.subscriber
         event = claimed.event.having(**(claimed.error or {}))
-        answer = await send(self._session, url, event, subscription.delivery.timeout_s)
+        answer = await self._send(url, subscription.namespace, event, subscription.delivery.timeout_s)
         outcome = judge(answer, datetime.now(UTC))
         await self._until_recorded(lambda: self._record(claimed, outcome, url))
 

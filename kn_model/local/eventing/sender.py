@@ -1,9 +1,11 @@
-"""POSTs one event to one address. Called by the broker's dispatcher and by the sources; decides nothing."""
+"""POSTs one event to one address. Used by the broker's dispatcher and by the sources; decides nothing."""
 
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
 
 from kn_model.local.eventing.cloudevent import CloudEvent
 from kn_model.local.eventing.delivery import NO_ANSWER, Answer
+from kn_model.local.own_deliveries import OwnDeliveries
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -12,25 +14,40 @@ if TYPE_CHECKING:
 LARGEST_ANSWER: Final = 1_048_576
 
 
-async def send(session: "ClientSession", url: str, event: CloudEvent, timeout_s: float | None) -> Answer:
-    """What the address answered; status 0, with the reason as body, when it did not. Redirects are not followed.
+class Send(Protocol):
+    """Takes an event to an address; never raises for the address's sake."""
 
-    Without a timeout the subscriber may take as long as it likes, as on a cluster.
-    """
-    from aiohttp import ClientError, ClientTimeout
+    async def __call__(self, url: str, namespace: str, event: CloudEvent, timeout_s: float | None) -> Answer:
+        """What the address answered. namespace: of the Trigger or source that sends it."""
+        ...
 
-    try:
-        async with session.post(
-            url,
-            data=event.data or b"",
-            headers=event.headers() | {"prefer": "reply"},
-            timeout=ClientTimeout(total=timeout_s),
-            allow_redirects=False,
-            skip_auto_headers=("content-type",),
-        ) as response:
-            body = await response.content.read(LARGEST_ANSWER)
-            return Answer(response.status, response.headers, body)
-    except TimeoutError:
-        return Answer(NO_ANSWER, {}, f"no answer within {timeout_s} s".encode())
-    except (ClientError, OSError) as error:
-        return Answer(NO_ANSWER, {}, str(error).encode())
+
+@dataclass(frozen=True, slots=True)
+class HttpSend:
+    """Sends over HTTP in binary mode."""
+
+    session: "ClientSession"
+    own: OwnDeliveries
+
+    async def __call__(self, url: str, namespace: str, event: CloudEvent, timeout_s: float | None) -> Answer:
+        """What the address answered; status 0, with the reason as body, when it did not. Redirects are not followed.
+
+        Without a timeout the subscriber may take as long as it likes, as on a cluster.
+        """
+        from aiohttp import ClientError, ClientTimeout
+
+        try:
+            async with self.session.post(
+                url,
+                data=event.data or b"",
+                headers=event.headers() | self.own.headers(url, namespace) | {"prefer": "reply"},
+                timeout=ClientTimeout(total=timeout_s),
+                allow_redirects=False,
+                skip_auto_headers=("content-type",),
+            ) as response:
+                body = await response.content.read(LARGEST_ANSWER)
+                return Answer(response.status, response.headers, body)
+        except TimeoutError:
+            return Answer(NO_ANSWER, {}, f"no answer within {timeout_s} s".encode())
+        except (ClientError, OSError) as error:
+            return Answer(NO_ANSWER, {}, str(error).encode())

@@ -10,14 +10,14 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from kn_model.local.addresses import Addresses
 from kn_model.local.api.errors import Gone
 from kn_model.local.eventing import source_events
 from kn_model.local.eventing.cloudevent import CloudEvent
 from kn_model.local.eventing.delivery import Failed, judge
-from kn_model.local.eventing.sender import send
+from kn_model.local.eventing.sender import Send
 from kn_model.local.eventing.source_events import Change
 from kn_model.local.eventing.status import show
 from kn_model.local.eventing.subscriptions import destination
@@ -25,9 +25,6 @@ from kn_model.local.follow import on_change
 from kn_model.local.objects import kinds
 from kn_model.local.objects.kinds import Kind, Object, kind_of
 from kn_model.local.objects.store import ObjectStore
-
-if TYPE_CHECKING:
-    from aiohttp import ClientSession
 
 # Sleeping longer than this would miss that the clock was set.
 LONGEST_NAP_S: Final = 60.0
@@ -42,14 +39,15 @@ _LOG = logging.getLogger(__name__)
 class Sender:
     """Sends to a sink until it takes the event, or refuses it for good."""
 
-    session: "ClientSession"
+    send: Send
     url: str
+    namespace: str
 
     async def __call__(self, event: CloudEvent) -> None:
         """Return when the event is no longer ours."""
         pause = FIRST_PAUSE_S
         while True:
-            outcome = judge(await send(self.session, self.url, event, SINK_TIMEOUT_S), datetime.now(UTC))
+            outcome = judge(await self.send(self.url, self.namespace, event, SINK_TIMEOUT_S), datetime.now(UTC))
             if not isinstance(outcome, Failed):
                 return
             if not outcome.retryable:
@@ -62,9 +60,9 @@ class Sender:
 class Sources:
     """All sources of the store, one task each."""
 
-    def __init__(self, store: ObjectStore, session: "ClientSession", addresses: Addresses) -> None:
+    def __init__(self, store: ObjectStore, send: Send, addresses: Addresses) -> None:
         self._store = store
-        self._session = session
+        self._send = send
         self._addresses = addresses
         self._running: dict[str, tuple[Mapping[str, Any], asyncio.Task[None]]] = {}
 
@@ -91,12 +89,13 @@ class Sources:
             await self._keep(uid, kind, obj, work)
 
     async def _keep(self, uid: str, kind: Kind, obj: Object, work: Callable[[Object, Sender], Awaitable[None]]) -> None:
-        url = self._addresses.here(destination(obj["spec"]["sink"], obj["metadata"]["namespace"]))
+        namespace = obj["metadata"]["namespace"]
+        url = self._addresses.here(destination(obj["spec"]["sink"], namespace))
         spec, task = self._running.get(uid, (None, None))
         if spec != obj["spec"]:
             if task is not None:
                 task.cancel()
-            started = asyncio.ensure_future(work(obj, Sender(self._session, url)))
+            started = asyncio.ensure_future(work(obj, Sender(self._send, url, namespace)))
             self._running[uid] = (obj["spec"], asyncio.create_task(_logged(started, obj)))
         await show(self._store, kind, obj, {"SinkProvided": "", "Deployed": ""}, {"sinkUri": url})
 

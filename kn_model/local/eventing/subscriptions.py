@@ -27,6 +27,11 @@ class Subscription:
     # What `wants` was made of: two subscriptions are the same when their specs are.
     spec: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def namespace(self) -> str:
+        """The Trigger's."""
+        return self.key.partition("/")[0]
+
 
 Table = Mapping[str, Sequence[Subscription]]
 """Subscriptions by broker, `namespace/name`; a broker without triggers has an empty row."""

@@ -21,6 +21,7 @@ from kn_model.local.objects import kinds
 from kn_model.local.objects.conditions import read
 from kn_model.local.objects.storage import MemoryStorage, Storage
 from kn_model.local.objects.store import ObjectStore
+from kn_model.local.own_deliveries import OwnDeliveries
 from kn_model.local.ports import free
 from kn_model.local.serving.gpus import Gpus
 from kn_model.local.serving.launcher import Folders, Launcher
@@ -64,6 +65,7 @@ class Runtime:
     folder: Path
     runner: web.AppRunner
     to_instances: ClientSession
+    own: OwnDeliveries
 
     async def stop(self) -> None:
         """As the supervisor stops it."""
@@ -124,9 +126,10 @@ async def start(folder: Path, storage: Storage, gpus: Gpus | None = None) -> Run
     directory = Directory()
     serving = Serving(store, Launcher(machine, folders, store.find, gpus or Gpus([])), addresses, directory)
     session = proxy.client()
-    runner = await listen(application(FrontDoor(directory, store, session)), port)
+    own = OwnDeliveries(addresses.front)
+    runner = await listen(application(FrontDoor(directory, store, session, own)), port)
     await serving.start()
-    return Runtime(store, serving, addresses.front, ClientSession(), folder, runner, session)
+    return Runtime(store, serving, addresses.front, ClientSession(), folder, runner, session, own)
 
 
 @pytest.fixture

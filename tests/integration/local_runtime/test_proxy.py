@@ -92,3 +92,17 @@ async def test_a_stream_is_cut_at_its_timeout(service: Any, echo: Any) -> None:
     async with service.client.get(service.url + "/_svc/torpor/brief/stream?chunks=100&gap=0.2") as answer:
         with pytest.raises(ClientError):
             await answer.read()
+
+
+async def test_only_the_brokers_own_deliveries_say_where_an_event_comes_from(service: Any) -> None:
+    """`Kn-Namespace` of anybody else is dropped, even with a guessed proof; the proof itself never reaches an instance."""
+    url = service.url + "/_svc/torpor/hello/"
+    ours = service.own.headers(url, "torpor")
+    for said, found in (
+        ({"Kn-Namespace": "torpor"}, None),
+        ({"Kn-Namespace": "torpor", "Torpor-Delivery-Proof": "guess"}, None),
+        ({"Kn-Namespace": "torpor", "Torpor-Delivery-Proof": "gu\u00e9ss"}, None),
+        (ours, "torpor"),
+    ):
+        seen = (await service.get("/_svc/torpor/hello/", **said))["headers"]
+        assert (seen.get("kn-namespace"), "torpor-delivery-proof" in seen) == (found, False)
