@@ -5,7 +5,7 @@ Called by the broker (accept) and its dispatcher (everything else). All times ar
 
 import json
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -52,9 +52,11 @@ class Claimed:
 class Ledger:
     """The durable part of the broker. Every method raises LedgerDown when PostgreSQL does not answer."""
 
-    def __init__(self, pool: "asyncpg.Pool[Any]") -> None:
+    def __init__(self, pool: "asyncpg.Pool[Any]", new_id: Callable[[], uuid.UUID] = uuid.uuid4) -> None:
+        """new_id: ids of events and of this dispatcher; a simulation makes them from its seed."""
         self._pool = pool
-        self._owner = uuid.uuid4()
+        self._new_id = new_id
+        self._owner = new_id()
         self._accepting = GroupCommit(self._accept)
         self._finishing = GroupCommit(self._finish)
 
@@ -107,7 +109,7 @@ class Ledger:
         await self._execute("sweep")
 
     async def _accept(self, batch: Sequence[Accepted]) -> None:
-        kept = [(uuid.uuid4(), each) for each in batch]
+        kept = [(self._new_id(), each) for each in batch]
         owed = [(id_, trigger) for id_, each in kept for trigger in each.triggers]
         await self._execute(
             "accept",
