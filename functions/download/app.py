@@ -1,7 +1,7 @@
 """The function `download`: its routing table, and the thin handlers behind it.
 
 People and programs POST and DELETE models; the Broker posts `model.requested`, `file.requested` and ticks to `/events`,
-which carries no token: on the cluster only the Broker reaches it, since the front door routes /models alone.
+which carries no token: `kit.trust` says what is believed there. The front door routes /models alone.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,6 +23,8 @@ from functions.kit.events import CloudEvent, FileRequested, ModelRequested
 from functions.kit.identity import Identity
 from functions.kit.objects import S3Objects
 from functions.kit.remote import verifier
+from functions.kit.signature import Keyring
+from functions.kit.trust import Trust
 
 if TYPE_CHECKING:
     from functions.download.workshop import Workshop
@@ -43,7 +45,8 @@ def build(settings: Settings) -> Starlette:
     objects = S3Objects(
         settings.s3_endpoint, settings.s3_region, settings.s3_access_key, settings.s3_secret_key, settings.s3_bucket
     )
-    outgoing = Bus(db, SOURCE, HttpPublisher(settings.broker_url))
+    trust = Trust(settings.namespace, Keyring(settings.event_keys))
+    outgoing = Bus(db, SOURCE, HttpPublisher(settings.broker_url), trust.keyring)
 
     @cache
     def workshop() -> "Workshop":
@@ -53,10 +56,10 @@ def build(settings: Settings) -> Starlette:
 
     pulls = Pulls(db, outgoing, settings.allowed_source_hosts)
     caller = verifier(settings.jwks_url, settings.verify_url)
-    return app.build(routes(pulls, workshop, caller), ready={"PostgreSQL": db.ping, "S3": objects.ping})
+    return app.build(routes(pulls, workshop, caller, trust), ready={"PostgreSQL": db.ping, "S3": objects.ping})
 
 
-def routes(pulls: Pulls, workshop: "Callable[[], Workshop]", caller: Verifies) -> Sequence[BaseRoute]:
+def routes(pulls: Pulls, workshop: "Callable[[], Workshop]", caller: Verifies, trust: Trust) -> Sequence[BaseRoute]:
     """The API of `download`."""
     calls, deliveries = Calls(pulls, workshop, caller), Deliveries(workshop)
     handlers = {
@@ -69,7 +72,7 @@ def routes(pulls: Pulls, workshop: "Callable[[], Workshop]", caller: Verifies) -
         Route("/models/{model}", calls.delete, methods=["DELETE"]),
         Route("/models/{model}/retry", calls.retry, methods=["POST"]),
         Route("/models/{model}/cancel", calls.cancel, methods=["POST"]),
-        Route("/events", bus.endpoint(handlers), methods=["POST"]),
+        Route("/events", bus.endpoint(handlers, trust), methods=["POST"]),
     ]
 
 

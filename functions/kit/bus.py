@@ -17,10 +17,12 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from functions.kit import events, log
+from functions.kit import events, log, signature
 from functions.kit.db import Database, queries
 from functions.kit.events import CloudEvent, Event
 from functions.kit.problem import Problem, Reject
+from functions.kit.signature import Keyring
+from functions.kit.trust import Trust
 
 Handler = Callable[[CloudEvent], Awaitable[None]]
 
@@ -69,13 +71,14 @@ class Unit:
 
     connection: Any
     extensions: dict[str, str]
+    new_id: Callable[[], str]
     outgoing: list[Outgoing] = field(default_factory=list)
 
     def emit(self, event: Event, **extensions: str) -> None:
         """Send `event` once this transaction is committed; a rollback sends nothing."""
         data = msgspec.json.encode(event).decode()
         merged = {name: text for name, text in {**self.extensions, **extensions}.items() if text}
-        self.outgoing.append(Outgoing(_event_id(), event.TYPE, event.subject, merged, data))
+        self.outgoing.append(Outgoing(self.new_id(), event.TYPE, event.subject, merged, data))
 
 
 def _event_id() -> str:
@@ -85,11 +88,24 @@ def _event_id() -> str:
 class Bus:
     """Outbox and inbox of one function."""
 
-    def __init__(self, db: Database, source: str, publisher: Publisher) -> None:
-        """source: `/torpor/<function>`, the CloudEvents source and the consumer's name in the inbox."""
+    def __init__(
+        self,
+        db: Database,
+        source: str,
+        publisher: Publisher,
+        keyring: Keyring,
+        new_id: Callable[[], str] = _event_id,
+    ) -> None:
+        """source: `/torpor/<function>`, the CloudEvents source and the consumer's name in the inbox.
+
+        keyring: signs what leaves, at the moment of sending, so that a key that was replaced signs nothing any more.
+        new_id: ids of events; a simulation makes them from its seed.
+        """
         self._db = db
         self._source = source
         self._publish_one = publisher
+        self._keyring = keyring
+        self._new_id = new_id
 
     @contextlib.asynccontextmanager
     async def transaction(self, cause: CloudEvent | None = None, *, actor: str = "") -> AsyncIterator[Unit]:
@@ -101,7 +117,7 @@ class Bus:
         extensions = {"actor": cause.actor, "traceparent": cause.traceparent} if cause else {"actor": actor}
         async with self._db.transaction() as connection:
             await self._mark(connection, cause)
-            unit = Unit(connection, extensions)
+            unit = Unit(connection, extensions, self._new_id)
             yield unit
             await self._store(connection, unit.outgoing)
         await self._publish(unit.outgoing)
@@ -165,9 +181,11 @@ class Bus:
         return len(accepted)
 
     async def _send(self, row: Outgoing) -> str | None:
-        headers = events.headers(row.id, self._source, row.type, row.subject, row.extensions)
+        data = row.data.encode()
+        event = CloudEvent(row.id, self._source, row.type, row.subject, row.extensions, data)
+        signed = {**row.extensions, signature.NAME: self._keyring.sign(event)}
         try:
-            await self._publish_one(headers, row.data.encode())
+            await self._publish_one(events.headers(row.id, self._source, row.type, row.subject, signed), data)
         except PublishError as error:
             return str(error)
         return None
@@ -209,8 +227,8 @@ class HttpPublisher:
         return self._session
 
 
-def endpoint(handlers: Mapping[str, Handler]) -> Callable[[Request], Awaitable[Response]]:
-    """The endpoint of `POST /events`: parse, dispatch by type, answer 204 with an empty body.
+def endpoint(handlers: Mapping[str, Handler], trust: Trust) -> Callable[[Request], Awaitable[Response]]:
+    """The endpoint of `POST /events`: check who delivers and who wrote it, dispatch by type, answer 204 with an empty body.
 
     Knative takes a 2xx with a body that is no CloudEvent for a failure, hence the empty one. An unknown type is
     rejected (400): a Trigger that sends it is wrong, and a retry would not mend it.
@@ -218,8 +236,10 @@ def endpoint(handlers: Mapping[str, Handler]) -> Callable[[Request], Awaitable[R
 
     async def receive(request: Request) -> Response:
         """What the Broker delivers: acknowledged with 204 and an empty body."""
+        trust.require_broker(request.headers)
         event = events.parse(request.headers, await request.body())
         log.event_id.set(event.id)
+        trust.require_signed(event)
         handler = handlers.get(event.type)
         if handler is None:
             raise Reject(f"this function does not handle events of type {event.type}")

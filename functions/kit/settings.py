@@ -8,7 +8,7 @@ import dataclasses
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar, get_type_hints
+from typing import Any, Final, NewType, TypeVar, get_type_hints
 
 T = TypeVar("T")
 _MISSING: Final = dataclasses.MISSING
@@ -43,6 +43,12 @@ class Secret:
 
     def __repr__(self) -> str:
         return "Secret('***')" if self._value else "Secret('')"
+
+
+# Keys of one purpose: the first makes signatures, all of them verify, so that a new one can follow an old one.
+Keys = NewType("Keys", tuple[Secret, ...])
+# 256 bits as base64 or hexadecimal are longer; what is shorter was thought up.
+_KEY_MIN_CHARS: Final = 32
 
 
 def setting(default: Any = _MISSING, *, env: str, why: str, unit: str = "") -> Any:
@@ -107,12 +113,20 @@ def _parse_list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def _parse_keys(text: str) -> Keys:
+    keys = _parse_list(text)
+    if not keys or min(map(len, keys)) < _KEY_MIN_CHARS:
+        raise ValueError(f"every key has at least {_KEY_MIN_CHARS} characters; `openssl rand -base64 32` makes one")
+    return Keys(tuple(map(Secret, keys)))
+
+
 _PARSERS: Final[Mapping[object, Any]] = {
     str: str,
     int: int,
     float: float,
     bool: _parse_bool,
     Secret: Secret,
+    Keys: _parse_keys,
     Path: Path,
     tuple[str, ...]: _parse_list,
 }

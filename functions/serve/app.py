@@ -1,7 +1,7 @@
 """The function `serve`: its routing table and the thin endpoints behind it.
 
 People and programs call `/serve` and `/contract` through the front door, which routes nothing else to this function;
-the Broker posts to `/events`, which therefore carries no token. What a request means is decided in `desk` and
+the Broker posts to `/events`, which carries no token: `kit.trust` says what is believed there. What a request means is decided in `desk` and
 `planning`; what an event does is in `handlers` and `reconcile`.
 """
 
@@ -20,6 +20,8 @@ from functions.kit.db import Database
 from functions.kit.identity import Identity
 from functions.kit.kube import Kube
 from functions.kit.problem import Forbidden
+from functions.kit.signature import Keyring
+from functions.kit.trust import Trust
 from functions.serve import desk, planning, records
 from functions.serve.deps import Deps
 from functions.serve.desk import Desk
@@ -34,15 +36,17 @@ from functions.serve.settings import Settings
 def build(settings: Settings) -> Starlette:
     """The function, from its settings; everything it depends on opens at first use."""
     db = Database(settings.database_url)
+    trust = Trust(settings.namespace, Keyring(settings.event_keys))
     return app.build(
         routes(
             Deps(
                 settings=settings,
                 db=db,
-                bus=Bus(db, "/torpor/serve", HttpPublisher(settings.broker_url)),
+                bus=Bus(db, "/torpor/serve", HttpPublisher(settings.broker_url), trust.keyring),
                 api=Kube(settings.kube_url, settings.kube_credentials),
                 verifier=remote.verifier(settings.jwks_url, settings.verify_url),
                 runtimes=Runtimes(settings.runtimes_dir),
+                trust=trust,
             )
         ),
         ready={"PostgreSQL": db.ping},
@@ -60,7 +64,7 @@ def routes(deps: Deps) -> Sequence[BaseRoute]:
         Route("/serve/{name}", servers.patch, methods=["PATCH"]),
         Route("/serve/{name}", servers.delete, methods=["DELETE"]),
         Route("/contract", servers.contract, methods=["POST"]),
-        Route("/events", bus.endpoint(handlers.table(tick)), methods=["POST"]),
+        Route("/events", bus.endpoint(handlers.table(tick), deps.trust), methods=["POST"]),
     ]
 
 

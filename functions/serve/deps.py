@@ -6,6 +6,7 @@ from typing import Protocol
 from functions.kit.bus import Bus
 from functions.kit.db import Database
 from functions.kit.identity import Identity
+from functions.kit.trust import Trust
 from functions.serve.cluster import Kubernetes
 from functions.serve.runtimes import Runtimes
 from functions.serve.settings import Settings
@@ -21,7 +22,7 @@ class Verifies(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """Database, Broker, Kubernetes API, the verifier of tokens and the runtimes of this installation."""
+    """Database, Broker, Kubernetes API, the verifier of tokens, the runtimes of this installation, and whose events are believed."""
 
     settings: Settings
     db: Database
@@ -29,3 +30,4 @@ class Deps:
     api: Kubernetes
     verifier: Verifies
     runtimes: Runtimes
+    trust: Trust

@@ -23,12 +23,14 @@ MAX_TIMEOUT_S: Final = 600
 SCRATCH_LIMIT: Final = "2Gi"
 # PyTorch's processes exchange tensors there; the default of 64 MiB is what kills them.
 SHARED_MEMORY_LIMIT: Final = "1Gi"
-_S3_KEYS: Final = {
-    "TORPOR_S3_ENDPOINT": "endpoint",
-    "TORPOR_S3_REGION": "region",
-    "TORPOR_S3_BUCKET": "bucket",
-    "TORPOR_S3_ACCESS_KEY": "access-key",
-    "TORPOR_S3_SECRET_KEY": "secret-key",
+# Variable -> (Secret, key) of what an engine is trusted with.
+_SECRETS: Final = {
+    "TORPOR_S3_ENDPOINT": ("torpor-s3", "endpoint"),
+    "TORPOR_S3_REGION": ("torpor-s3", "region"),
+    "TORPOR_S3_BUCKET": ("torpor-s3", "bucket"),
+    "TORPOR_S3_ACCESS_KEY": ("torpor-s3", "access-key"),
+    "TORPOR_S3_SECRET_KEY": ("torpor-s3", "secret-key"),
+    "TORPOR_ENGINE_EVENT_KEY": ("torpor-events", "engines"),
 }
 
 
@@ -163,8 +165,8 @@ def _environment(server: Server, plan: Plan, settings: Settings) -> list[Manifes
     }
     plain = [{"name": name, "value": value} for name, value in values.items()]
     secret = [
-        {"name": name, "valueFrom": {"secretKeyRef": {"name": "torpor-s3", "key": key}}}
-        for name, key in _S3_KEYS.items()
+        {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+        for name, (secret, key) in _SECRETS.items()
     ]
     return plain + secret
 

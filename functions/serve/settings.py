@@ -21,7 +21,6 @@ class Settings(Platform):
         env="TORPOR_KUBE_CREDENTIALS",
         why="folder with `token` and `ca.crt`; the default is where a pod's service account lies",
     )
-    namespace: str = setting("torpor", env="TORPOR_NAMESPACE", why="where the Knative Services of models are created")
     public_url: str = setting(
         "http://127.0.0.1:8780",
         env="TORPOR_PUBLIC_URL",

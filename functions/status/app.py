@@ -1,7 +1,7 @@
 """The function `status`: its routing table and the thin endpoints behind it.
 
 People and programs GET. The Broker posts `usage.recorded` and ticks to `/events`, and to `/deadletters` what no
-subscriber could take; these two carry no token, since the front door routes GET alone to this function.
+subscriber could take; these two carry no token, `kit.trust` says what is believed there.
 """
 
 import functools
@@ -15,24 +15,27 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from functions.kit import app, bus, events, remote
-from functions.kit.bus import Bus, HttpPublisher
+from functions.kit.bus import Bus, Handler, HttpPublisher
 from functions.kit.db import Database
 from functions.kit.events import CloudEvent, UsageRecorded
 from functions.kit.identity import Identity
-from functions.kit.platform import Platform
+from functions.kit.signature import Keyring
+from functions.kit.trust import Trust
 from functions.status import deadletters, models, servers, usage
 from functions.status.deps import Deps
 from functions.status.paging import Page
+from functions.status.settings import Settings
 
 Read = Callable[[Request, Identity], Awaitable[object]]
 
 
-def build(settings: Platform) -> Starlette:
+def build(settings: Settings) -> Starlette:
     """The function, from its settings; everything it depends on opens at first use."""
     db = Database(settings.database_url)
     publisher = HttpPublisher(settings.broker_url)
     verifier = remote.verifier(settings.jwks_url, settings.verify_url)
-    deps = Deps(db, Bus(db, "/torpor/status", publisher), verifier)
+    trust = Trust(settings.namespace, Keyring(settings.event_keys, settings.engine_event_keys))
+    deps = Deps(db, Bus(db, "/torpor/status", publisher, trust.keyring), verifier, trust)
     return app.build(routes(deps), ready={"PostgreSQL": db.ping})
 
 
@@ -48,7 +51,7 @@ def routes(deps: Deps) -> Sequence[BaseRoute]:
         Route("/usage", _get(deps, "read", reads.usage)),
         Route("/deadletters", _get(deps, "operate", reads.dead_letters)),
         Route("/deadletters", inputs.dead_letter, methods=["POST"]),
-        Route("/events", bus.endpoint({UsageRecorded.TYPE: inputs.usage, events.TICK: inputs.tick}), methods=["POST"]),
+        Route("/events", bus.endpoint(inputs.table(), deps.trust), methods=["POST"]),
     ]
 
 
@@ -93,8 +96,16 @@ class Inputs:
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
 
+    def table(self) -> Mapping[str, Handler]:
+        """Type -> handler."""
+        return {UsageRecorded.TYPE: self.usage, events.TICK: self.tick}
+
     async def dead_letter(self, request: Request) -> Response:
-        """POST /deadletters: 204 with an empty body, as for every event."""
+        """POST /deadletters: 204 with an empty body, as for every event.
+
+        Signatures are not asked for: a wrong one is a reason to be here.
+        """
+        self._deps.trust.require_broker(request.headers)
         await deadletters.store(self._deps.db, events.parse(request.headers, await request.body()))
         return Response(status_code=204)
 

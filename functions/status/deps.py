@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from functions.kit.bus import Bus
 from functions.kit.identity import Identity
+from functions.kit.trust import Trust
 
 
 class Rows(Protocol):
@@ -33,8 +34,9 @@ class Verifies(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """Database, Broker and the verifier of tokens."""
+    """Database, Broker, the verifier of tokens, and whose events are believed."""
 
     db: Rows
     bus: Bus
     verifier: Verifies
+    trust: Trust

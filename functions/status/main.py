@@ -5,11 +5,11 @@ import os
 from starlette.applications import Starlette
 from starlette.requests import Request
 
-from functions.kit.platform import Platform
 from functions.kit.settings import load
 from functions.status.app import build
+from functions.status.settings import Settings
 
-APP = build(load(Platform, os.environ))
+APP = build(load(Settings, os.environ))
 
 
 async def handle(_: Request) -> Starlette:

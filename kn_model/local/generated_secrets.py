@@ -1,4 +1,4 @@
-"""The Secrets that an operator makes on a cluster and the runtime makes on a laptop. Pure but for the random key.
+"""The Secrets that an operator makes on a cluster and the runtime makes on a laptop. Pure but for the random keys.
 
 Called by the supervisor before anything else is applied.
 """
@@ -6,6 +6,7 @@ Called by the supervisor before anything else is applied.
 import base64
 import hashlib
 import json
+import secrets
 from collections.abc import Mapping
 from typing import Final
 
@@ -15,6 +16,8 @@ from kn_model.local.data.s3 import Credentials
 from kn_model.local.objects.kinds import Object
 
 NAMESPACE: Final = "torpor"
+# As long as the digest that the keys are for.
+_KEY_BYTES: Final = 32
 # Whatever lacks it was put there by a person, and stays as it is.
 GENERATED: Final = {"app.kubernetes.io/managed-by": "kn-model"}
 
@@ -46,6 +49,11 @@ def s3(to: Credentials) -> Object:
 def auth() -> Object:
     """A new key that signs tokens: made once, since another one would log everybody out."""
     return _secret("torpor-auth", {"signing-keys": json.dumps({"keys": [private_jwk(Ed25519PrivateKey.generate())]})})
+
+
+def events() -> Object:
+    """New keys that sign events: made once, since what other keys have signed would no longer be believed."""
+    return _secret("torpor-events", {name: secrets.token_urlsafe(_KEY_BYTES) for name in ("functions", "engines")})
 
 
 def private_jwk(key: Ed25519PrivateKey) -> Mapping[str, str]:

@@ -135,6 +135,7 @@ async def _apply(store: ObjectStore, jobs: Jobs, depends: Dependencies, manifest
     await ensure(store, generated_secrets.postgres(depends.database_url), renew=True)
     await ensure(store, generated_secrets.s3(depends.s3), renew=True)
     await ensure(store, generated_secrets.auth(), renew=False)
+    await ensure(store, generated_secrets.events(), renew=False)
     before, after = _around_jobs(manifests)
     await prune(store, manifests)
     wanted = [each["metadata"] for each in before if kind_of(each) == kinds.JOB]

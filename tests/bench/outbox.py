@@ -21,6 +21,7 @@ from functions.kit.settings import Secret
 from kn_model.demo.runtime import RunningRuntime
 from kn_model.laptop import Cluster
 from tests.bench.report import Row
+from tests.deliveries import KEYRING
 
 RATE: Final = 200
 SECONDS: Final = 10
@@ -120,7 +121,7 @@ async def _measure(api: httpx.AsyncClient, running: RunningRuntime, notes: Path)
     secret = (await api.get(_path("v1", "secrets", "torpor-postgres"))).json()
     database = Database(Secret(base64.b64decode(secret["data"]["url"]).decode()))
     publisher = HttpPublisher(f"{running.url}/_svc/knative-eventing/broker-ingress/{_NAMESPACE}/default")
-    bus = Bus(database, "/torpor/bench", publisher)
+    bus = Bus(database, "/torpor/bench", publisher, KEYRING)
     try:
         await asyncio.gather(*(_emit(bus, f"warm-{number}") for number in range(_WARM_UP)))
         # The warm-up is a burst: what is measured begins when it is over.

@@ -20,6 +20,7 @@ from functions.kit.settings import Secret
 from kn_model.hub import smollm2
 from kn_model.local.data.seaweed import Seaweed
 from tests.conformance.platform import Platform
+from tests.deliveries import ENVIRONMENT
 
 SERVER = "smol"
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -68,6 +69,7 @@ def running(
         "TORPOR_JWKS_URL": f"{platform.url}/jwks.json",
         "TORPOR_VERIFY_URL": f"{platform.url}/verify",
         "TORPOR_BROKER_URL": f"{platform.url}/broker",
+        "TORPOR_ENGINE_EVENT_KEY": ENVIRONMENT["TORPOR_ENGINE_EVENT_KEY"],
         "HOST": "127.0.0.1",
         "PORT": str(port),
     }

@@ -13,6 +13,7 @@ from functions.kit.db import Database
 from functions.kit.events import CloudEvent, ModelDeleted, ModelRequested
 from functions.kit.problem import Conflict, Retry
 from functions.kit.settings import Secret
+from tests.deliveries import KEYRING, TRUST, delivered
 
 CAUSE = CloudEvent("e1", "/torpor/test", ModelRequested.TYPE, "m1", {"actor": "ann", "traceparent": "00-1-2-01"}, b"{}")
 
@@ -48,7 +49,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 @pytest.fixture
 def the_bus(database: Database, broker: Broker) -> Bus:
     """A bus of one function."""
-    return Bus(database, "/torpor/test", broker)
+    return Bus(database, "/torpor/test", broker, KEYRING)
 
 
 async def _left(database: Database) -> int:
@@ -111,7 +112,7 @@ async def test_two_ticks_at_once_send_each_row_once(broker: Broker, database: Da
             unit.emit(ModelRequested(f"m{number}"))
     broker.up = True
     await _due_now(database)
-    await asyncio.gather(the_bus.resend(), Bus(database, "/torpor/test", broker).resend())
+    await asyncio.gather(the_bus.resend(), Bus(database, "/torpor/test", broker, KEYRING).resend())
     assert sorted(e.subject for e in broker.accepted) == sorted(f"m{number}" for number in range(300))
 
 
@@ -149,13 +150,13 @@ async def test_the_endpoint_acknowledges_with_an_empty_body(the_bus: Bus) -> Non
         async with the_bus.transaction(event):
             pass
 
-    routes = [Route("/events", bus.endpoint({"known": handle}), methods=["POST"])]
+    routes = [Route("/events", bus.endpoint({"known": handle}, TRUST), methods=["POST"])]
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app.build(routes, ready={})), base_url="http://function"
     ) as client:
         known = events.headers("1", "/s", "known", "", {})
         answers = [
-            await client.post("/events", headers=headers, content=b"{}")
+            await client.post("/events", headers=delivered(headers), content=b"{}")
             for headers in (known, known, events.headers("2", "/s", "other", "", {}))
         ]
     assert [(204, b""), (204, b"")] == [(answer.status_code, answer.content) for answer in answers[:2]]

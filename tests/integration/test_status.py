@@ -17,6 +17,7 @@ from functions.kit.identity import ACTIONS_OF_ROLE, Identity
 from functions.kit.settings import Secret
 from functions.status.app import routes
 from functions.status.deps import Deps
+from tests.deliveries import KEYRING, TRUST, signed
 
 NOW = datetime.now(UTC)
 
@@ -45,8 +46,8 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 @pytest.fixture
 async def http(database: Database) -> AsyncIterator[httpx.AsyncClient]:
     """A caller of the function."""
-    bus = Bus(database, "/torpor/status", unpublished)
-    handle = app.build(routes(Deps(database, bus, Admin())), ready={"PostgreSQL": database.ping})
+    bus = Bus(database, "/torpor/status", unpublished, KEYRING)
+    handle = app.build(routes(Deps(database, bus, Admin(), TRUST)), ready={"PostgreSQL": database.ping})
     async with httpx.AsyncClient(transport=httpx.ASGITransport(handle), base_url="http://status") as client:
         yield client
 
@@ -187,7 +188,7 @@ def usage_event(event_id: str, **changes: object) -> tuple[dict[str, str], bytes
 
 async def post(http: httpx.AsyncClient, path: str, delivery: tuple[dict[str, str], bytes]) -> httpx.Response:
     """Deliver an event as the Broker does."""
-    return await http.post(path, headers=delivery[0], content=delivery[1])
+    return await http.post(path, headers=signed(*delivery), content=delivery[1])
 
 
 async def test_usage_is_counted_once_however_often_it_is_delivered(http: httpx.AsyncClient) -> None:
@@ -264,7 +265,8 @@ async def test_a_tick_is_acknowledged(http: httpx.AsyncClient) -> None:
 async def test_postgres_being_away_is_said() -> None:
     """503 that names PostgreSQL, on reads and on /readyz; an empty list would be a lie."""
     away = Database(Secret("postgresql://nobody@127.0.0.1:1/none"))
-    handle = app.build(routes(Deps(away, Bus(away, "/t", unpublished), Admin())), ready={"PostgreSQL": away.ping})
+    deps = Deps(away, Bus(away, "/t", unpublished, KEYRING), Admin(), TRUST)
+    handle = app.build(routes(deps), ready={"PostgreSQL": away.ping})
     async with httpx.AsyncClient(transport=httpx.ASGITransport(handle), base_url="http://status") as http:
         answers = [await http.get(path) for path in ("/models", "/status", "/usage", "/readyz")]
     assert [(answer.status_code, "PostgreSQL" in answer.json()["detail"]) for answer in answers] == [(503, True)] * 4

@@ -15,7 +15,7 @@ SETTINGS = {
     "auth": "functions.auth.settings:Settings",
     "download": "functions.download.settings:Settings",
     "serve": "functions.serve.settings:Settings",
-    "status": "functions.kit.platform:Platform",
+    "status": "functions.status.settings:Settings",
     "setup": "functions.auth.settings:SetupSettings",
 }
 

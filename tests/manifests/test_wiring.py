@@ -15,6 +15,7 @@ from functions.auth.signing import generate
 from functions.kit import events
 from functions.kit.settings import load
 from kn_model.local.door.routes import Backend, match, rules
+from tests.deliveries import ENVIRONMENT
 
 Object = dict[str, Any]
 FUNCTIONS = ("auth", "download", "serve", "status")
@@ -31,7 +32,11 @@ INSIDE = {("GET", "/healthz"), ("GET", "/readyz"), ("POST", "/events"), ("POST",
 
 def built(name: str) -> Starlette:
     """A function as its `main.py` builds it; everything it depends on opens at first use, so nothing has to run."""
-    environment = {**dict.fromkeys(REQUIRED, "http://nowhere.invalid"), "TORPOR_SIGNING_KEYS": json.dumps(generate())}
+    environment = {
+        **dict.fromkeys(REQUIRED, "http://nowhere.invalid"),
+        **ENVIRONMENT,
+        "TORPOR_SIGNING_KEYS": json.dumps(generate()),
+    }
     build = importlib.import_module(f"functions.{name}.app").build
     app: Starlette = build(load(get_type_hints(build)["settings"], environment))
     return app

@@ -22,6 +22,7 @@ from functions.kit import events
 from functions.kit.settings import Secret, load
 from functions.serve import states as serve_states
 from functions.serve.engine.settings import EngineSettings
+from tests.deliveries import ENVIRONMENT
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 FUNCTIONS: Final = ("auth", "download", "serve", "status")
@@ -36,6 +37,7 @@ _ENVIRONMENT: Final = {
         ),
         "x",
     ),
+    **ENVIRONMENT,
     "TORPOR_SIGNING_KEYS": json.dumps(generate()),
 }
 

@@ -9,6 +9,7 @@ from functions.kit.settings import load
 from functions.serve.engine.arguments import chosen, vllm_arguments
 from functions.serve.engine.manifest import Refused
 from functions.serve.engine.settings import EngineSettings
+from tests.deliveries import ENVIRONMENT
 
 ENVIRON = {
     "TORPOR_SERVER_NAME": "s",
@@ -16,6 +17,7 @@ ENVIRON = {
     "TORPOR_JWKS_URL": "http://auth/jwks",
     "TORPOR_VERIFY_URL": "http://auth/verify",
     "TORPOR_MODEL_UUID": "u",
+    **ENVIRONMENT,
 }
 
 

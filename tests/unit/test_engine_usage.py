@@ -9,6 +9,7 @@ import pytest
 
 from functions.kit.events import UsageRecord
 from functions.serve.engine.usage import BATCH, Ledger, Undelivered
+from tests.deliveries import KEYRING
 
 
 class Broker:
@@ -45,7 +46,7 @@ def record(request_id: str) -> UsageRecord:
 
 def ledger(broker: Broker, capacity: int = 1000) -> Ledger:
     """A ledger that does not wait in tests."""
-    return Ledger("s", broker, capacity=capacity, linger_s=0, sleep=lambda _: asyncio.sleep(0))
+    return Ledger("s", broker, KEYRING, capacity=capacity, linger_s=0, sleep=lambda _: asyncio.sleep(0))
 
 
 async def test_records_travel_in_batches() -> None:

@@ -58,6 +58,15 @@ async def test_a_changed_job_runs_again(store: ObjectStore) -> None:
     assert (same == before, after == before) == (True, False)
 
 
+async def test_the_keys_of_events_are_made_once(store: ObjectStore) -> None:
+    """Each another one; a new start keeps them, since what is on its way is signed with them."""
+    await ensure(store, generated_secrets.events(), renew=False)
+    first = store.get(kinds.SECRET, "torpor", "torpor-events")["data"]
+    await ensure(store, generated_secrets.events(), renew=False)
+    again = store.get(kinds.SECRET, "torpor", "torpor-events")["data"]
+    assert (sorted(first), len(set(first.values())), again) == (["engines", "functions"], 2, first)
+
+
 async def test_generated_secrets_leave_those_of_people_alone(store: ObjectStore) -> None:
     """Our own addresses are kept true, our key is kept, a person's Secret is the person's."""
     await ensure(store, generated_secrets.auth(), renew=False)

@@ -14,6 +14,7 @@ from functions.serve.runtimes import Runtimes
 from functions.serve.service import Server
 from functions.serve.settings import Settings
 from kn_model.local.admission.admit import admit
+from tests.deliveries import FUNCTION_KEYS
 from tests.unit.serve_models import SMOLLM2
 
 SERVER = Server(
@@ -22,7 +23,11 @@ SERVER = Server(
     "11111111-1111-4111-8111-111111111111",
     "SmolLM2-135M-Instruct",
 )
-SETTINGS = Settings(database_url=Secret("postgresql://torpor:hunter2@db/torpor"), public_url="http://front.example/")
+SETTINGS = Settings(
+    database_url=Secret("postgresql://torpor:hunter2@db/torpor"),
+    event_keys=FUNCTION_KEYS,
+    public_url="http://front.example/",
+)
 METADATA = {"config": SMOLLM2, "weights_bytes": 269_030_016, "parameters": {"BF16": 134_515_008}}
 MODEL = Model(SERVER.model_uuid, SERVER.model_name, "available", METADATA)
 SCRATCH = "/tmp"  # noqa: S108  # where the volume is mounted in the container
@@ -124,7 +129,17 @@ def test_secrets_are_references() -> None:
     assert variables["TORPOR_S3_SECRET_KEY"]["valueFrom"] == {
         "secretKeyRef": {"name": "torpor-s3", "key": "secret-key"}
     }
+    assert variables["TORPOR_ENGINE_EVENT_KEY"]["valueFrom"] == {
+        "secretKeyRef": {"name": "torpor-events", "key": "engines"}
+    }
     assert "hunter2" not in manifest
+
+
+def test_an_engine_cannot_sign_as_a_function() -> None:
+    """It runs other people's models: with the functions' key, one that is taken over could ask for anything."""
+    manifest = json.dumps(built())
+    assert ("TORPOR_EVENT_KEY" in manifest, '"functions"' in manifest) == (False, False)
+    assert FUNCTION_KEYS[0].reveal() not in manifest
 
 
 def test_the_engine_knows_who_it_is() -> None:

@@ -14,9 +14,10 @@ from functions.kit.problem import Retry, Unauthorized
 from functions.kit.settings import Secret
 from functions.status.app import routes
 from functions.status.deps import Deps
+from tests.deliveries import KEYRING, TRUST, delivered, signed
 
 READS = ["/models", "/models/available", "/models/x", "/status", "/status/x", "/usage", "/deadletters"]
-EVENT = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/test", "content-type": "application/json"}
+EVENT = delivered({"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/test", "content-type": "application/json"})
 
 
 class Recorder:
@@ -63,8 +64,8 @@ async def unpublished(headers: Mapping[str, str], data: bytes) -> None:
 
 def client(db: Recorder, role: str = "") -> httpx.AsyncClient:
     """A caller of the routing table with a role."""
-    bus = Bus(Database(Secret("unused")), "/torpor/status", unpublished)
-    handle = app.build(routes(Deps(db, bus, Roles())), ready={})
+    bus = Bus(Database(Secret("unused")), "/torpor/status", unpublished, KEYRING)
+    handle = app.build(routes(Deps(db, bus, Roles(), TRUST)), ready={})
     headers = {"authorization": f"Bearer {role}"} if role else {}
     return httpx.AsyncClient(transport=httpx.ASGITransport(handle), base_url="http://status", headers=headers)
 
@@ -164,13 +165,25 @@ async def test_what_is_no_event_is_not_kept() -> None:
     """A POST that is no CloudEvent can never be delivered again: 400."""
     db = Recorder()
     async with client(db) as http:
-        assert ((await http.post("/deadletters", content=b"{}")).status_code, db.calls) == (400, [])
+        assert ((await http.post("/deadletters", headers=delivered({}), content=b"{}")).status_code, db.calls) == (
+            400,
+            [],
+        )
+
+
+async def test_a_dead_letter_of_another_namespace_is_refused() -> None:
+    """Nobody else's Broker fills the list that operators read."""
+    db = Recorder()
+    async with client(db) as http:
+        headers = {**EVENT, "ce-type": "t", "Kn-Namespace": "other"}
+        assert ((await http.post("/deadletters", headers=headers, content=b"{}")).status_code, db.calls) == (403, [])
 
 
 async def test_an_unknown_event_type_is_rejected() -> None:
     """A Trigger that sends it is wrong; retrying would not mend that."""
     async with client(Recorder()) as http:
-        response = await http.post("/events", headers={**EVENT, "ce-type": "dev.torpor.other.v1"}, content=b"{}")
+        headers = signed({**EVENT, "ce-type": "dev.torpor.other.v1"}, b"{}")
+        response = await http.post("/events", headers=headers, content=b"{}")
     assert response.status_code == 400
 
 

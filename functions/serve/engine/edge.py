@@ -9,6 +9,7 @@ import os
 
 from functions.kit import remote
 from functions.kit.settings import load
+from functions.kit.signature import Keyring
 from functions.serve.engine.middleware import App, Deps, Middleware
 from functions.serve.engine.phases import since_start
 from functions.serve.engine.settings import EdgeSettings
@@ -22,7 +23,9 @@ def deps(settings: EdgeSettings) -> Deps:
     sender = BrokerSender(settings.broker_url) if settings.broker_url else LogSender()
     return Deps(
         verifier=remote.verifier(settings.jwks_url, settings.verify_url),
-        ledger=Ledger(settings.server_name, sender, capacity=settings.usage_buffer),
+        ledger=Ledger(
+            settings.server_name, sender, Keyring(engines=settings.event_keys), capacity=settings.usage_buffer
+        ),
         names=(settings.server_name, settings.model_name),
         max_body_bytes=settings.max_body_bytes,
         max_choices=settings.max_choices,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from functions.kit.settings import Secret, setting
+from functions.kit.settings import Keys, Secret, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +17,10 @@ class EdgeSettings:
     verify_url: str = setting(env="TORPOR_VERIFY_URL", why="where auth says what an API key stands for")
     broker_url: str = setting(
         env="TORPOR_BROKER_URL", default="", why="the Broker that usage is sent to; empty: usage is only logged"
+    )
+    event_keys: Keys = setting(
+        env="TORPOR_ENGINE_EVENT_KEY",
+        why="signs `usage.recorded` and is good for nothing else; several with commas between: the first signs",
     )
     max_body_bytes: int = setting(
         env="TORPOR_ENGINE_MAX_BODY_BYTES",

@@ -15,7 +15,9 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from functions.kit.events import UsageRecord, UsageRecorded, headers
+from functions.kit import signature
+from functions.kit.events import CloudEvent, UsageRecord, UsageRecorded, headers
+from functions.kit.signature import Keyring
 
 SOURCE: Final = "/torpor/engine"
 # A batch is at most 100 records of about 300 bytes: well under the 64 KiB that events keep to.
@@ -93,10 +95,11 @@ class Batch:
 class Ledger:
     """The usage of one engine instance between the answer and the Broker."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # where to, signed with what, and three limits
         self,
         server: str,
         sender: Sender,
+        keyring: Keyring,
         *,
         capacity: int,
         linger_s: float = LINGER_S,
@@ -104,6 +107,7 @@ class Ledger:
     ) -> None:
         self._server = server
         self._sender = sender
+        self._keyring = keyring
         self._capacity = capacity
         self._linger_s = linger_s
         self._sleep = sleep
@@ -149,7 +153,9 @@ class Ledger:
 
     async def _deliver(self, batch: Batch) -> None:
         body = msgspec.json.encode(batch.event)
-        event_headers = headers(batch.event_id, SOURCE, UsageRecorded.TYPE, self._server, {})
+        event = CloudEvent(batch.event_id, SOURCE, UsageRecorded.TYPE, self._server, {}, body)
+        signed = {signature.NAME: self._keyring.sign(event)}
+        event_headers = headers(event.id, event.source, event.type, event.subject, signed)
         failures = 0
         while True:
             try:

@@ -30,6 +30,7 @@ from functions.kit.identity import Identity
 from functions.kit.objects import S3Objects
 from functions.kit.settings import Secret
 from kn_model.hub.server import Hub
+from tests.deliveries import FUNCTION_KEYS, KEYRING, TRUST, delivered
 
 MIB = 1024 * 1024
 OPERATOR = Identity("olga", "operator", ("*",), ("infer", "read", "operate"), 0.0)
@@ -104,7 +105,8 @@ class World:
 
     async def send(self, headers: Mapping[str, str], data: bytes) -> int:
         """POST one event to the function; answers the status."""
-        response = await (self.events or self.client).post("/events", content=data, headers=dict(headers), timeout=120)
+        client = self.events or self.client
+        response = await client.post("/events", content=data, headers=delivered(headers), timeout=120)
         self.broker.statuses[response.status_code] += 1
         assert response.content == b"" or response.status_code >= 400
         return response.status_code
@@ -142,6 +144,7 @@ async def make_world(database_url: str, s3_endpoint: dict[str, str], objects: S3
     def make(**changes: Any) -> World:
         settings = Settings(
             database_url=Secret(database_url),
+            event_keys=FUNCTION_KEYS,
             s3_endpoint=s3_endpoint["endpoint"],
             s3_bucket=s3_endpoint["bucket"],
             s3_access_key=Secret(s3_endpoint["access_key"]),
@@ -155,10 +158,10 @@ async def make_world(database_url: str, s3_endpoint: dict[str, str], objects: S3
             },
         )
         db, broker = Database(settings.database_url), Broker()
-        bus = Bus(db, "/torpor/download", broker)
+        bus = Bus(db, "/torpor/download", broker, KEYRING)
         workshop = Workshop(settings, db, bus, objects)
         pulls = Pulls(db, bus, settings.allowed_source_hosts)
-        asgi = app.build(routes(pulls, lambda: workshop, Everybody()), ready={})
+        asgi = app.build(routes(pulls, lambda: workshop, Everybody(), TRUST), ready={})
         client = httpx.AsyncClient(transport=httpx.ASGITransport(asgi), base_url="http://download", timeout=120)
         world = World(settings, db, objects, broker, client, workshop)
         opened.append(world)

@@ -15,6 +15,8 @@ import psutil
 import pytest
 from aiohttp import web
 
+from tests.deliveries import ENVIRONMENT
+
 ROOT = Path(__file__).parents[3]
 MIB = 1024 * 1024
 
@@ -122,6 +124,7 @@ def _environment(settings: Any, broker_port: int) -> dict[str, str]:
         "TORPOR_HF_ENDPOINT": settings.hf_endpoint,
         "TORPOR_PART_BYTES": str(settings.part_bytes),
         "TORPOR_BROKER_URL": f"http://127.0.0.1:{broker_port}/",
+        "TORPOR_EVENT_KEY": ENVIRONMENT["TORPOR_EVENT_KEY"],
     }
 
 

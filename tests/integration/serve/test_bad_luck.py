@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from kn_model.local.objects.kinds import HTTP_ROUTE, REVISION, SERVICE
+from tests.deliveries import delivered
 from tests.integration.serve.world import NAMESPACE, Killed, World, world
 
 READY, AWAKE, ASLEEP = ("Ready", "True", ""), ("Active", "True", ""), ("Active", "False", "NoTraffic")
@@ -54,7 +55,8 @@ async def test_delivered_twice_at_the_same_time(serve: World) -> None:
     """Both are acknowledged; the objects exist once."""
     await serve.http.post("/serve", json={"model": "smol"})
     headers, data = serve.broker.held.pop()
-    answers = await asyncio.gather(*(serve.http.post("/events", content=data, headers=headers) for _ in range(2)))
+    twice = (serve.http.post("/events", content=data, headers=delivered(headers)) for _ in range(2))
+    answers = await asyncio.gather(*twice)
     assert [answer.status_code for answer in answers] == [204, 204]
     assert serve.cluster.service("smol")["metadata"]["generation"] == 1
 

@@ -36,6 +36,7 @@ from kn_model.local.api.guard import Handler
 from kn_model.local.objects.kinds import REVISION, SERVICE, Kind
 from kn_model.local.objects.storage import MemoryStorage
 from kn_model.local.objects.store import ObjectStore
+from tests.deliveries import FUNCTION_KEYS, KEYRING, TRUST, delivered, signed
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -211,14 +212,15 @@ class World:
         """Deliver one event as the Broker does; without an id it gets a new one."""
         self.count += 1
         headers = events.headers(id or f"test-{self.count}", "/test", kind, "test", {"actor": "somebody"})
-        return await self.http.post("/events", content=msgspec.json.encode(data), headers=headers)
+        body = msgspec.json.encode(data)
+        return await self.http.post("/events", content=body, headers=signed(headers, body))
 
     async def deliver(self) -> list[int]:
         """Deliver what the Broker holds, and what that leads to. Answers the status codes."""
         codes: list[int] = []
         while self.broker.held:
             headers, data = self.broker.held.pop(0)
-            codes.append((await self.http.post("/events", content=data, headers=headers)).status_code)
+            codes.append((await self.http.post("/events", content=data, headers=delivered(headers))).status_code)
         return codes
 
     async def tell(self, *objects: Json, change: str = "update") -> list[int]:
@@ -292,11 +294,14 @@ async def world(database_url: str, credentials: Path) -> AsyncIterator[World]:
     (credentials / "token").write_text(TOKEN)
     async with TestServer(cluster.application()) as server:
         settings = Settings(
-            database_url=Secret(database_url), kube_url=str(server.make_url("")), default_runtime="vllm-cpu"
+            database_url=Secret(database_url),
+            event_keys=FUNCTION_KEYS,
+            kube_url=str(server.make_url("")),
+            default_runtime="vllm-cpu",
         )
         kube = Kube(settings.kube_url, str(credentials))
         api = Mortal(kube, calls_left=-1)
-        deps = Deps(settings, db, Bus(db, "/torpor/serve", broker), api, Roles(), Runtimes())
+        deps = Deps(settings, db, Bus(db, "/torpor/serve", broker, KEYRING), api, Roles(), Runtimes(), TRUST)
         transport = httpx.ASGITransport(app.build(routes(deps), ready={}))
         caller = {"authorization": "Bearer operator"}
         async with httpx.AsyncClient(transport=transport, base_url="http://serve", headers=caller) as http:
