@@ -96,13 +96,18 @@ class State:
         with file:
             if not _lock(file.fileno()):
                 raise AlreadyRunning(self.folder, _holder(self.folder))
+            # A killed holder's: whoever waits for us must not take its address for ours.
+            self._forget()
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
             try:
                 yield
             finally:
-                (self.folder / "runtime.json").unlink(missing_ok=True)
+                self._forget()
+
+    def _forget(self) -> None:
+        (self.folder / "runtime.json").unlink(missing_ok=True)
 
     def record(self, runtime: Runtime, token: str, ca: Path) -> None:
         """Tell others how to reach us: `runtime.json` and a kubeconfig with the administrator's token.

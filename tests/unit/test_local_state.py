@@ -31,6 +31,13 @@ def test_what_a_killed_runtime_left_does_not_count(tmp_path: Path) -> None:
     assert (state.read(tmp_path), state.is_held(tmp_path)) == (None, False)
 
 
+def test_a_runtime_that_starts_is_not_taken_for_the_killed_one_before_it(tmp_path: Path) -> None:
+    """A killed runtime leaves its runtime.json: until the next one is ready, nobody may believe it."""
+    State(tmp_path).record(RUNTIME, "token", _certificate(tmp_path))
+    with State(tmp_path).lock():
+        assert (state.read(tmp_path), state.is_held(tmp_path)) == (None, True)
+
+
 def test_a_running_runtime_is_found(tmp_path: Path) -> None:
     """While the folder is held, runtime.json says where it listens; after that there is none."""
     with State(tmp_path).lock():
