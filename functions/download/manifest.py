@@ -4,15 +4,12 @@ The manifest is the claim that others check: an engine compares what it loads wi
 when everything is verified and never changes.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-import msgspec
-
 VERSION: Final = 1
-SAFETENSORS_INDEX: Final = ".safetensors.index.json"
 
 
 class IncompleteModel(ValueError):
@@ -42,10 +39,6 @@ class Manifest:
     total_bytes: int
 
 
-class _Index(msgspec.Struct):
-    weight_map: dict[str, str]
-
-
 def key(model_uuid: str) -> str:
     """Where a model's manifest lies in the bucket."""
     return f"manifests/{model_uuid}.json"
@@ -56,20 +49,6 @@ def make(model: Mapping[str, Any], files: Sequence[StoredFile], now: datetime) -
     total = sum(file.size for file in files)
     named = (model["uuid"], model["model_name"], model["source"], model["revision"] or "")
     return Manifest(VERSION, *named, now.isoformat(timespec="seconds"), files, total)
-
-
-def check_shards(index_path: str, index: bytes, paths: Iterable[str]) -> None:
-    """Raise IncompleteModel when an index names a shard that is not among `paths`, or cannot be read."""
-    try:
-        named = set(msgspec.json.decode(index, type=_Index).weight_map.values())
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise IncompleteModel(f"{index_path} cannot be read: {error}") from error
-    folder = index_path.rpartition("/")[0]
-    missing = sorted({f"{folder}/{name}" if folder else name for name in named} - set(paths))
-    if missing:
-        raise IncompleteModel(
-            f"{index_path} names {len(missing)} files that are not there, first {ascii(missing[0])[:120]}"
-        )
 
 
 def metadata(files: Sequence[StoredFile], config: Any, parameters: Mapping[str, int]) -> dict[str, Any]:

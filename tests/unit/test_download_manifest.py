@@ -3,9 +3,8 @@
 from datetime import UTC, datetime
 
 import msgspec
-import pytest
 
-from functions.download.manifest import IncompleteModel, StoredFile, check_shards, make, metadata
+from functions.download.manifest import StoredFile, make, metadata
 
 FILES = [StoredFile("config.json", 2, "aa"), StoredFile("m.safetensors", 10, "bb")]
 
@@ -39,15 +38,3 @@ def test_the_metadata_carries_what_the_contract_computes_with() -> None:
         "parameters": {"BF16": 5},
         "architecture": "LlamaForCausalLM",
     }
-
-
-@pytest.mark.parametrize("index", [b'{"weight_map": {"w": "b.safetensors"}}', b"{}", b"no json"])
-def test_an_index_with_a_missing_shard_is_refused(index: bytes) -> None:
-    """So is one that cannot be read."""
-    with pytest.raises(IncompleteModel):
-        check_shards("model.safetensors.index.json", index, ["a.safetensors"])
-
-
-def test_shards_are_looked_for_beside_their_index() -> None:
-    """An index in a folder speaks of that folder."""
-    check_shards("sub/model.safetensors.index.json", b'{"weight_map": {"w": "a.safetensors"}}', ["sub/a.safetensors"])

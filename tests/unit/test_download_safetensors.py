@@ -1,27 +1,47 @@
-"""Headers of safetensors files: read when they are true, refused when they lie."""
+"""Headers of safetensors files and their indexes: read when they are true, refused when they lie."""
 
 import json
+import struct
 from typing import Any
 
+import numpy as np
 import pytest
+import safetensors.numpy
 
-from functions.download.safetensors import InvalidHeader, header_length, parameters
+from functions.download.safetensors import Header, missing, parse, parse_index, read
+from functions.download.steps import InvalidHeader
+from tests.unit.weight_files import drive, safetensors_file, tensor
 
-
-def tensor(dtype: str, shape: list[int], start: int, end: int) -> dict[str, Any]:
-    """One entry of a header."""
-    return {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
+ONE = '"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}'
 
 
 def test_parameters_are_counted_by_dtype() -> None:
-    """Scalars count one, packed four-bit types too."""
+    """Scalars count one, packed four-bit types too, empty tensors none; metadata is no tensor."""
     header = {
-        "__metadata__": {"format": "pt"},
+        "__metadata__": {"format": "pt", "config": '{"x": "}"}'},
         "a": tensor("BF16", [2, 3], 0, 12),
         "b": tensor("BF16", [], 12, 14),
         "c": tensor("F4", [8], 14, 18),
+        "d": tensor("F32", [0, 4], 18, 18),
     }
-    assert parameters(json.dumps(header).encode(), 18) == {"BF16": 7, "F4": 8}
+    expected = Header({"BF16": 7, "F4": 8, "F32": 0}, frozenset({b"a", b"b", b"c", b"d"}))
+    assert drive(read(8 + len(json.dumps(header)) + 18), safetensors_file(header, 18)) == expected
+
+
+@pytest.mark.parametrize("count", [1, 5000])
+def test_files_of_the_safetensors_library_are_read(count: int) -> None:
+    """Whole from the first range, or with a second for a long header."""
+    content = safetensors.numpy.save(
+        {f"layers.{n}.weight": np.zeros((2, 3), np.float16) for n in range(count)}, {"format": "np"}
+    )
+    header = drive(read(len(content)), content)
+    assert header.parameters == {"F16": 6 * count}
+    assert f"layers.{count - 1}.weight".encode() in header.names
+
+
+def test_names_are_compared_unescaped() -> None:
+    """However JSON writes them."""
+    assert parse(ONE.replace('"a"', '"\\u00e9"').join("{}").encode(), 8).names == {"é".encode()}
 
 
 @pytest.mark.parametrize(
@@ -33,29 +53,88 @@ def test_parameters_are_counted_by_dtype() -> None:
         {"a": tensor("F32", [3], 0, 8)},
         {"a": tensor("F32", [-2, -1], 0, 8)},
         {"a": tensor("F32", [2**60], 0, 8)},
+        {"a": tensor("F32", [2**64, 2], 0, 8)},
+        {"a": tensor("F32", [1] * 1000, 0, 4), "b": tensor("F32", [1], 4, 8)},
         {"a": tensor("Q4", [2], 0, 8)},
         {"a": tensor("F32", [2], 8, 0)},
         {"a": {"dtype": "F32"}},
+        {"a": {**tensor("F32", [2], 0, 8), "more": 1}},
+        {"a\0b": tensor("F32", [2], 0, 8)},
+        {"a" * 2000: tensor("F32", [2], 0, 8)},
+        {"a": tensor("F32", [2], 0, 8), "__metadata__": {"a": 1}},
+        {"a": tensor("F32", [2], 0, 8), "__metadata__": "text"},
+        {"a": "text"},
+        {"a": 1},
         [],
     ],
 )
 def test_a_header_that_lies_is_refused(header: Any) -> None:
-    """Overlaps, holes, missing bytes, wrong sizes, unknown dtypes, wrong forms; the data has 8 bytes."""
+    """Overlaps, holes, missing bytes, wrong sizes, unknown dtypes and keys, wrong forms; the data has 8 bytes."""
     with pytest.raises(InvalidHeader):
-        parameters(json.dumps(header).encode(), 8)
-
-
-@pytest.mark.parametrize("header", [b"", b"\xff", b"{", b'{"a":' * 100_000])
-def test_a_header_that_is_no_json_is_refused(header: bytes) -> None:
-    """However deep or broken."""
-    with pytest.raises(InvalidHeader):
-        parameters(header, 8)
+        parse(json.dumps(header).encode(), 8)
 
 
 @pytest.mark.parametrize(
-    ("head", "size"), [(b"1234567", 7), ((99).to_bytes(8, "little"), 100), ((1 << 63).to_bytes(8, "little"), 1 << 62)]
+    "header",
+    [
+        b"",
+        b"\xff",
+        b"{",
+        b"{,}",
+        b'{"a":' * 100_000,
+        f" {{{ONE}}}".encode(),
+        f"{{{ONE},}}".encode(),
+        f"{{{ONE}}}\n".encode(),
+        f"{{{ONE}}}{{}}".encode(),
+        f"{{{ONE},{ONE}}}".encode(),
+        f"{{{ONE}}}".replace('"shape"', '"shape":[2],"shape"').encode(),
+        f'{{{ONE},"__metadata__":{{"a":"","a":""}}}}'.encode(),
+        f"{{{ONE}}}".encode("utf-16"),
+        b"\xef\xbb\xbf" + f"{{{ONE}}}".encode(),
+        f"{{{ONE}}}".replace('"a"', '"\\ud800"').encode(),
+        f"{{{ONE}}}".encode().replace(b'"a"', b'"\xff"'),
+    ],
 )
-def test_a_length_beyond_the_file_or_the_limit_is_refused(head: bytes, size: int) -> None:
-    """Nothing is read on the word of a file."""
+def test_a_header_that_is_not_the_jsons_it_should_be_is_refused(header: bytes) -> None:
+    """However deep or broken; with a key twice; with anything around it but the spaces that may follow."""
     with pytest.raises(InvalidHeader):
-        header_length(head, size)
+        parse(header, 8)
+
+
+def test_spaces_may_follow_the_header() -> None:
+    """Writers align the data with them."""
+    assert parse(f"{{{ONE}}}   ".encode(), 8).parameters == {"F32": 2}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"1234567", "too short"),
+        (struct.pack("<Q", 99) + bytes(92), "99 bytes of a file of 100"),
+        (struct.pack("<Q", 1 << 63) + b"{", "are the most"),
+        (struct.pack("<Q", 0), "begin with"),
+    ],
+)
+def test_a_length_beyond_the_file_or_the_limit_is_refused(content: bytes, words: str) -> None:
+    """Nothing is read on the word of a file."""
+    with pytest.raises(InvalidHeader, match=words):
+        drive(read(len(content)), content)
+
+
+def test_an_index_is_held_against_the_shards() -> None:
+    """A tensor that is not in the shard that the index names is counted; more in the shard than in the index is fine."""
+    placed = parse_index(
+        b'{"metadata": {"total_size": 1}, "weight_map": {"a": "1.st", "b": "1.st", "\\u0063": "2.st"}}'
+    )
+    assert sorted(placed) == ["1.st", "2.st"]
+    assert missing(placed["1.st"], Header({}, frozenset({b"a", b"x"}))) == 1
+    assert missing(placed["2.st"], Header({}, frozenset({b"c", b"d"}))) == 0
+
+
+@pytest.mark.parametrize(
+    "index", [b"", b"{}", b"no json", b'{"weight_map": []}', b'{"weight_map": {"a": 1}}', b'{"weight_map": {"a": {}}}']
+)
+def test_an_index_that_is_none_is_refused(index: bytes) -> None:
+    """It names shards by strings, or it is no index."""
+    with pytest.raises(InvalidHeader):
+        parse_index(index)
