@@ -9,7 +9,8 @@ import contextlib
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -17,7 +18,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from functions.kit import events, log, signature
+from functions.kit import events, log, signature, trace
 from functions.kit.db import Database, queries
 from functions.kit.events import CloudEvent, Event
 from functions.kit.problem import Problem, Reject
@@ -32,10 +33,14 @@ LEASE_S: Final = 15.0
 PUBLISH_TIMEOUT_S: Final = 5.0
 BACKOFF_S: Final = 0.5
 BACKOFF_CAP_S: Final = 60.0
-# Rows that one tick sends at most per round trip.
+# Rows of one round trip; as many POSTs are then under way at once.
 BATCH: Final = 200
+# A tick's handler ends in seconds: it claims no further rows after this, and the next tick goes on.
+RESEND_S: Final = 10.0
 
 SQL = queries(str(Path(__file__)))
+# Events whose subject is a model: log lines then name it.
+_OF_MODELS: Final = frozenset(kind.TYPE for kind in events.ALL if fields(kind)[0].name == "model_uuid")
 _LOG = logging.getLogger("torpor.bus")
 
 
@@ -56,29 +61,37 @@ class PublishError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One row of the outbox."""
+    """One row of the outbox.
+
+    redriven: it was an event before and leaves as it came, its signature included. Signing it here would make a genuine
+    event of one that was refused as made up.
+    """
 
     id: str
+    source: str
     type: str
     subject: str
     extensions: dict[str, str]
-    data: str
+    data: bytes
+    redriven: bool = False
 
 
 @dataclass(slots=True)
 class Unit:
-    """One transaction of a handler: its connection, and the events that leave when it commits."""
+    """One transaction of a handler: its connection, the event that it handles, and those that leave when it commits."""
 
     connection: Any
+    cause: CloudEvent | None
+    source: str
     extensions: dict[str, str]
     new_id: Callable[[], str]
     outgoing: list[Outgoing] = field(default_factory=list)
 
     def emit(self, event: Event, **extensions: str) -> None:
         """Send `event` once this transaction is committed; a rollback sends nothing."""
-        data = msgspec.json.encode(event).decode()
         merged = {name: text for name, text in {**self.extensions, **extensions}.items() if text}
-        self.outgoing.append(Outgoing(self.new_id(), event.TYPE, event.subject, merged, data))
+        data = msgspec.json.encode(event)
+        self.outgoing.append(Outgoing(self.new_id(), self.source, event.TYPE, event.subject, merged, data))
 
 
 def _event_id() -> str:
@@ -114,10 +127,10 @@ class Bus:
         cause: the event being handled; Duplicate is raised when its effect is committed already.
         actor: who asks, for a call that no event caused; it travels in every event that follows.
         """
-        extensions = {"actor": cause.actor, "traceparent": cause.traceparent} if cause else {"actor": actor}
+        extensions = {"actor": cause.actor if cause else actor, "traceparent": trace.current()}
         async with self._db.transaction() as connection:
             await self._mark(connection, cause)
-            unit = Unit(connection, extensions, self._new_id)
+            unit = Unit(connection, cause, self._source, extensions, self._new_id)
             yield unit
             await self._store(connection, unit.outgoing)
         await self._publish(unit.outgoing)
@@ -127,15 +140,19 @@ class Bus:
         return await self._db.fetchval(SQL.is_processed, self._source, event.source, event.id) is not None
 
     async def resend(self) -> int:
-        """Send what is still in the outbox and due. Answers how many events the Broker accepted."""
+        """Send what is still in the outbox and due, for RESEND_S. Answers how many events the Broker accepted.
+
+        Rows that it refuses are due again later and stop nobody behind them; when it takes none of a batch, it is down.
+        """
+        import asyncio
+
         await self._db.execute(SQL.forget_processed, self._source)
-        accepted = 0
-        while rows := await self._db.fetch(SQL.claim_events, self._source, BATCH, LEASE_S):
-            sent = await self._publish(
-                [Outgoing(r["id"], r["type"], r["subject"], r["extensions"], _text(r["data"])) for r in rows]
-            )
+        clock, accepted = asyncio.get_running_loop().time, 0
+        end = clock() + RESEND_S
+        while clock() < end and (rows := await self._db.fetch(SQL.claim_events, self._source, BATCH, LEASE_S)):
+            sent = await self._publish([_outgoing(row) for row in rows])
             accepted += sent
-            if sent < len(rows):
+            if not sent:
                 break
         return accepted
 
@@ -155,7 +172,7 @@ class Bus:
             [row.type for row in rows],
             [row.subject for row in rows],
             [msgspec.json.encode(row.extensions).decode() for row in rows],
-            [row.data for row in rows],
+            [row.data.decode() for row in rows],
             LEASE_S,
         )
 
@@ -181,18 +198,20 @@ class Bus:
         return len(accepted)
 
     async def _send(self, row: Outgoing) -> str | None:
-        data = row.data.encode()
-        event = CloudEvent(row.id, self._source, row.type, row.subject, row.extensions, data)
-        signed = {**row.extensions, signature.NAME: self._keyring.sign(event)}
+        event = CloudEvent(row.id, row.source, row.type, row.subject, row.extensions, row.data)
+        proof = {} if row.redriven else {signature.NAME: self._keyring.sign(event)}
+        headers = events.headers(row.id, row.source, row.type, row.subject, {**row.extensions, **proof})
         try:
-            await self._publish_one(events.headers(row.id, self._source, row.type, row.subject, signed), data)
+            await self._publish_one(headers, row.data)
         except PublishError as error:
             return str(error)
         return None
 
 
-def _text(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
+def _outgoing(row: Mapping[str, Any]) -> Outgoing:
+    return Outgoing(
+        row["id"], row["source"], row["type"], row["subject"], row["extensions"], row["body"], row["redriven"]
+    )
 
 
 class HttpPublisher:
@@ -206,8 +225,10 @@ class HttpPublisher:
         """POST one event. Raises PublishError for any answer but 2xx, and for none."""
         import aiohttp
 
+        # Knative's own data plane follows the header, not the attribute.
+        context = {"traceparent": headers["ce-traceparent"]} if "ce-traceparent" in headers else {}
         try:
-            async with self._open().post(self._url, data=data, headers=dict(headers)) as response:
+            async with self._open().post(self._url, data=data, headers={**headers, **context}) as response:
                 if response.status // 100 != 2:  # noqa: PLR2004  # the class of success
                     raise PublishError(f"the Broker answered {response.status}")
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -227,11 +248,14 @@ class HttpPublisher:
         return self._session
 
 
-def endpoint(handlers: Mapping[str, Handler], trust: Trust) -> Callable[[Request], Awaitable[Response]]:
+def endpoint(
+    handlers: Mapping[str, Handler], trust: Trust, trace_of: Callable[[CloudEvent], str] = attrgetter("traceparent")
+) -> Callable[[Request], Awaitable[Response]]:
     """The endpoint of `POST /events`: check who delivers and who wrote it, dispatch by type, answer 204 with an empty body.
 
     Knative takes a 2xx with a body that is no CloudEvent for a failure, hence the empty one. An unknown type is
     rejected (400): a Trigger that sends it is wrong, and a retry would not mend it.
+    trace_of: the traceparent that an event is handled under; its own unless what it is about has another.
     """
 
     async def receive(request: Request) -> Response:
@@ -239,14 +263,24 @@ def endpoint(handlers: Mapping[str, Handler], trust: Trust) -> Callable[[Request
         trust.require_broker(request.headers)
         event = events.parse(request.headers, await request.body())
         log.event_id.set(event.id)
+        if event.type in _OF_MODELS:
+            log.model_uuid.set(event.subject)
         trust.require_signed(event)
         handler = handlers.get(event.type)
         if handler is None:
             raise Reject(f"this function does not handle events of type {event.type}")
-        try:
-            await handler(event)
-        except Duplicate:
-            _LOG.info("the event was handled before; nothing is done")
+        with trace.following(f"process {event.type}", trace_of(event)) as span:
+            span.attributes |= _described(event)
+            try:
+                await handler(event)
+            except Duplicate:
+                _LOG.info("the event was handled before; nothing is done")
         return Response(status_code=204)
 
     return receive
+
+
+def _described(event: CloudEvent) -> dict[str, str]:
+    """The attributes of OpenTelemetry's conventions for CloudEvents."""
+    attributes = {"id": event.id, "source": event.source, "type": event.type, "subject": event.subject}
+    return {f"cloudevents.event_{name}": text for name, text in attributes.items()}

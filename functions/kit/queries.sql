@@ -12,19 +12,23 @@ SELECT 1 FROM inbox WHERE consumer = $1 AND source = $2 AND id = $3;
 
 -- name: add_events
 -- Write the outgoing events in one round trip, leased to the caller: it publishes them right after its commit.
-INSERT INTO outbox (id, source, type, subject, extensions, data, due_at)
-SELECT id, $2, type, subject, extensions::jsonb, data::jsonb, now() + $7::float8 * interval '1 second'
+-- The bytes are kept as they are, since JSONB would give them back in another order; data is for people who look.
+INSERT INTO outbox (id, source, type, subject, extensions, data, body, due_at)
+SELECT id, $2, type, subject, extensions::jsonb, data::jsonb, convert_to(data, 'UTF8'),
+       now() + $7::float8 * interval '1 second'
 FROM unnest($1::text[], $3::text[], $4::text[], $5::text[], $6::text[]) AS event (id, type, subject, extensions, data);
 
 -- name: claim_events
 -- Lease what is due. SKIP LOCKED lets two publishers share the work; a lease that runs out is due again.
+-- A row with an event_source is a redriven event: it goes out again under that source, and with the signature it had.
 -- MATERIALIZED: as a mere subquery, PostgreSQL may choose to run it once per row, and then takes more than $2.
 WITH due AS MATERIALIZED (
     SELECT id FROM outbox WHERE source = $1 AND due_at <= now() ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
 )
 UPDATE outbox AS o SET due_at = now() + $3::float8 * interval '1 second', attempts = o.attempts + 1
 FROM due WHERE o.id = due.id
-RETURNING o.id, o.type, o.subject, o.extensions, o.data, o.attempts;
+RETURNING o.id, coalesce(o.event_source, o.source) AS source, o.type, o.subject, o.extensions,
+          coalesce(o.body, convert_to(o.data::text, 'UTF8')) AS body, o.event_source IS NOT NULL AS redriven;
 
 -- name: remove_events
 -- The Broker has accepted these. Not flushed to disk before it returns: a delete that a crash undoes sends an event
@@ -41,3 +45,8 @@ WHERE id = ANY ($1::text[]);
 -- name: forget_processed
 -- A duplicate can arrive while a broker still retries (minutes); a week is far beyond it.
 DELETE FROM inbox WHERE consumer = $1 AND processed_at < now() - interval '7 days';
+
+-- name: add_history
+-- What changed nothing, by the transaction that acknowledges it.
+INSERT INTO event_log (kind, record_kind, record_uuid, state, cause, event_source, event_id, detail)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8);

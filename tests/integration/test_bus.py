@@ -10,7 +10,7 @@ from starlette.routing import Route
 from functions.kit import app, bus, events
 from functions.kit.bus import Bus, Duplicate, PublishError
 from functions.kit.db import Database
-from functions.kit.events import CloudEvent, ModelDeleted, ModelRequested
+from functions.kit.events import CloudEvent, FileRequested, ModelDeleted, ModelRequested
 from functions.kit.problem import Conflict, Retry
 from functions.kit.settings import Secret
 from tests.deliveries import KEYRING, TRUST, delivered
@@ -24,12 +24,15 @@ class Broker:
     def __init__(self) -> None:
         self.accepted: list[CloudEvent] = []
         self.up = True
+        # The subject of an event that it never takes.
+        self.refused = ""
 
     async def __call__(self, headers: Mapping[str, str], data: bytes) -> None:
         """Accept one event, or raise as a Broker that is down."""
-        if not self.up:
+        event = events.parse(headers, data)
+        if not self.up or event.subject == self.refused:
             raise PublishError("down")
-        self.accepted.append(events.parse(headers, data))
+        self.accepted.append(event)
 
 
 @pytest.fixture
@@ -92,6 +95,75 @@ async def test_a_broker_that_is_down_delays_and_loses_nothing(the_bus: Bus, brok
     await _due_now(database)
     assert await the_bus.resend() == 1
     assert ("down", [kept["id"]], 0) == (kept["last_error"], [e.id for e in broker.accepted], await _left(database))
+
+
+class Wire:
+    """Remembers what was sent, headers and bytes, and accepts it after `failures` refusals."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.sent: list[tuple[dict[str, str], bytes]] = []
+        self.failures = failures
+
+    async def __call__(self, headers: Mapping[str, str], data: bytes) -> None:
+        """Send one event."""
+        self.sent.append((dict(headers), data))
+        if self.failures:
+            self.failures -= 1
+            raise PublishError("down")
+
+
+async def test_an_event_is_the_same_every_time_it_is_sent(database: Database) -> None:
+    """Byte for byte, with its signature: a receiver that had it can tell, and one that checks it believes it."""
+    wire = Wire(failures=1)
+    sender = Bus(database, "/torpor/test", wire, KEYRING)
+    async with sender.transaction(actor="ann") as unit:
+        unit.emit(FileRequested("m1", "a/é.bin", 7), modelname="smol")
+    await _due_now(database)
+    assert await sender.resend() == 1
+    first, second = wire.sent
+    assert (first, b'{"model_uuid":"m1","path":"a/\xc3\xa9.bin","slice_number":7}') == (second, first[1])
+    assert KEYRING.verifies(events.parse(*first))
+
+
+async def test_a_row_of_an_older_release_is_sent_too(the_bus: Bus, broker: Broker, database: Database) -> None:
+    """It has no bytes of its own; its JSON is what it says."""
+    await database.execute(
+        "INSERT INTO outbox (id, source, type, subject, data) VALUES ('old', '/torpor/test', $1, 'm1', $2)",
+        ModelRequested.TYPE,
+        {"model_uuid": "m1"},
+    )
+    assert await the_bus.resend() == 1
+    (event,) = broker.accepted
+    assert (ModelRequested("m1"), True) == (event.decode(ModelRequested), KEYRING.verifies(event))
+
+
+async def test_a_redriven_event_leaves_as_it_came(database: Database) -> None:
+    """Same source, id, attributes and bytes; and no signature that it did not have: it may have been refused for that."""
+    wire = Wire()
+    await database.execute(
+        "INSERT INTO outbox (id, source, event_source, type, subject, extensions, data, body) "
+        "VALUES ('e1', '/torpor/test', '/torpor/download', $1, 'm1', $2, '{}', $3)",
+        ModelRequested.TYPE,
+        {"actor": "ann"},
+        b'{ "model_uuid" : "m1" }',
+    )
+    assert await Bus(database, "/torpor/test", wire, KEYRING).resend() == 1
+    came = events.headers("e1", "/torpor/download", ModelRequested.TYPE, "m1", {"actor": "ann"})
+    assert [(came, b'{ "model_uuid" : "m1" }')] == wire.sent
+
+
+async def test_what_the_broker_refuses_stops_nobody(the_bus: Bus, broker: Broker, database: Database) -> None:
+    """A row that is refused again is due later; those behind it, in the next batch as well, leave in the same call."""
+    broker.up = False
+    async with the_bus.transaction() as unit:
+        for number in range(bus.BATCH + 1):
+            unit.emit(ModelRequested(f"m{number}"))
+    broker.up = True
+    broker.refused = "m0"
+    await database.execute(
+        "UPDATE outbox SET due_at = now() - interval '1 s' * (CASE subject WHEN 'm0' THEN 2 ELSE 1 END)"
+    )
+    assert (bus.BATCH, 1) == (await the_bus.resend(), await _left(database))
 
 
 async def test_a_row_in_flight_is_not_sent_by_another(the_bus: Bus, broker: Broker, database: Database) -> None:
