@@ -10,6 +10,7 @@ from kn_model.local.objects.kinds import Kind
 from kn_model.local.objects.store import ObjectStore
 
 AGAIN_S: Final = 1.0
+AFTER_BUG_S: Final = 30.0
 
 _LOG = logging.getLogger(__name__)
 
@@ -29,6 +30,9 @@ async def on_change(store: ObjectStore, kinds: Sequence[Kind], react: Callable[[
             except ApiError as error:  # somebody was faster, or PostgreSQL is away: look again
                 _LOG.warning("%s; looking again in %.0f s", error, AGAIN_S)
                 asyncio.get_running_loop().call_later(AGAIN_S, changed.set)
+            except Exception:  # noqa: BLE001 - one object that we cannot work from must not stop what works
+                _LOG.exception("a bug; looking again in %.0f s", AFTER_BUG_S)
+                asyncio.get_running_loop().call_later(AFTER_BUG_S, changed.set)
 
 
 async def _watch(store: ObjectStore, kind: Kind, changed: asyncio.Event) -> None:

@@ -24,10 +24,9 @@ class OwnDeliveries:
     front: str
     _token: str = field(default_factory=lambda: secrets.token_urlsafe(_PROOF_BYTES), repr=False)
 
-    def headers(self, url: str, namespace: str) -> dict[str, str]:
-        """What a delivery to `url` on behalf of an object of `namespace` carries."""
-        said = {NAMESPACE: namespace}
-        return said | {PROOF: self._token} if url.startswith(f"{self.front}/") else said
+    def proof(self, url: str) -> Mapping[str, str]:
+        """The header that makes the door believe what a delivery to `url` says; none for other addresses."""
+        return {PROOF: self._token} if url.startswith(f"{self.front}/") else {}
 
     def namespace(self, headers: Mapping[str, str]) -> str | None:
         """The namespace that a call at the door comes from; None when it is not one of our own deliveries."""

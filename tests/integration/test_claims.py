@@ -33,8 +33,8 @@ async def test_the_ledger_claims_no_more_than_it_is_asked_for(pool: "asyncpg.Poo
     await ledger.open(alone=True)
     for number in range(ROWS):
         event = CloudEvent({"specversion": "1.0", "id": f"{number}", "source": "/t", "type": "t"}, b"")
-        await ledger.accept(Accepted(event, ["torpor/first"], 1))
-    await pool.execute("ANALYZE broker.deliveries, broker.events")
+        await ledger.accept(Accepted(event, ["torpor/first"], 1, {}))
+    await pool.execute("ANALYZE broker.owed")
     assert LIMIT == len(await ledger.claim("torpor/first", LIMIT))
 
 

@@ -9,8 +9,8 @@ OWN = OwnDeliveries("http://127.0.0.1:8080")
 
 def test_a_delivery_through_our_own_door_is_known_there() -> None:
     """It carries the namespace and the proof; the door reads the namespace."""
-    headers = OWN.headers("http://127.0.0.1:8080/_svc/torpor/status/events", "torpor")
-    assert OWN.namespace(headers) == "torpor"
+    proof = OWN.proof("http://127.0.0.1:8080/_svc/torpor/status/events")
+    assert OWN.namespace({NAMESPACE: "torpor", **proof}) == "torpor"
 
 
 @pytest.mark.parametrize(
@@ -25,12 +25,12 @@ def test_a_delivery_through_our_own_door_is_known_there() -> None:
 )
 def test_the_proof_is_shown_to_nobody_else(url: str) -> None:
     """Other addresses learn the namespace alone, as from a broker on a cluster."""
-    assert OWN.headers(url, "torpor") == {NAMESPACE: "torpor"}
+    assert OWN.proof(url) == {}
 
 
 @pytest.mark.parametrize("proof", [None, "", "guess", "gu\udce9ss"])
 def test_a_namespace_without_the_proof_is_nobodys(proof: str | None) -> None:
     """A caller who only claims it is not believed, whatever bytes it sends; nor is another run's proof."""
     said = {NAMESPACE: "torpor"} if proof is None else {NAMESPACE: "torpor", PROOF: proof}
-    other = OwnDeliveries(OWN.front).headers(f"{OWN.front}/", "torpor")
+    other = {NAMESPACE: "torpor", **OwnDeliveries(OWN.front).proof(f"{OWN.front}/")}
     assert (OWN.namespace(said), OWN.namespace(other), "token" in repr(OWN)) == (None, None, False)

@@ -6,17 +6,20 @@ Called by the front door (`ingress`) and the supervisor (`run`). Source of the b
 
 import asyncio
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from kn_model.local.addresses import Addresses
 from kn_model.local.eventing.cloudevent import CloudEvent, NotACloudEvent, parse
+from kn_model.local.eventing.delivery import Delivered, passed_on
 from kn_model.local.eventing.dispatcher import Dispatcher
-from kn_model.local.eventing.ledger import Accepted, Ledger, LedgerDown
+from kn_model.local.eventing.ledger import Accepted, Claimed, Ledger, LedgerDown
 from kn_model.local.eventing.sender import Send
 from kn_model.local.eventing.status import show
 from kn_model.local.eventing.subscriptions import Table, broker_of, key, subscription, table
+from kn_model.local.eventing.worker import ReplyRefused
 from kn_model.local.follow import on_change
 from kn_model.local.objects import kinds
 from kn_model.local.objects.kinds import Object
@@ -25,13 +28,20 @@ from kn_model.local.objects.store import ObjectStore
 if TYPE_CHECKING:
     from aiohttp import web
 
-# Replies to replies, at most (`pkg/broker/ttl.go`).
-MAX_HOPS: Final = 255
+# The TTL of an event that comes without one (`cmd/broker/ingress`); each reply takes one off (`pkg/broker/ttl.go`).
+MAX_TTL: Final = 255
+LARGEST_TTL: Final = 2**31 - 1
 TTL: Final = "knativebrokerttl"
 ARRIVAL: Final = "knativearrivaltime"
 # Events are to stay under 64 KiB; Kafka's broker refuses above this one.
 LARGEST_EVENT: Final = 1_048_576
 RETRY_AFTER_S: Final = 2
+ALLOW: Final = {"allow": "POST, OPTIONS"}
+# CloudEvents' webhook handshake, open to all (`pkg/broker/ingress/ingress_handler.go`).
+PREFLIGHT: Final = {**ALLOW, "webhook-allowed-origin": "*", "webhook-allowed-rate": "*"}
+USED_UP: Final = f"the event's {TTL} is used up"
+
+_INTEGER: Final = re.compile(r"[+-]?\d{1,10}")
 
 _LOG = logging.getLogger(__name__)
 
@@ -39,18 +49,29 @@ _LOG = logging.getLogger(__name__)
 class Broker:
     """All Brokers of the store, whatever their namespace."""
 
-    def __init__(self, store: ObjectStore, ledger: Ledger, send: Send, addresses: Addresses) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        ledger: Ledger,
+        send: Send,
+        addresses: Addresses,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """now: the wall clock, which stamps arrivals."""
         self._store = store
         self._ledger = ledger
         self._addresses = addresses
-        self._dispatcher = Dispatcher(ledger, send, self._reply)
+        self._now = now
+        self._dispatcher = Dispatcher(ledger, send, self._reply, now)
         self._table: Table = {}
+        self._alone = False
 
     async def open(self, *, alone: bool) -> None:
         """Take up what an earlier run was owed; from here on events are accepted. LedgerDown.
 
         alone: no other process dispatches from this database (it is our own server).
         """
+        self._alone = alone
         await self._ledger.open(alone=alone)
         await self.refresh()
 
@@ -59,7 +80,7 @@ class Broker:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(on_change(self._store, (kinds.BROKER, kinds.TRIGGER), self.refresh))
-                tasks.create_task(self._dispatcher.run())
+                tasks.create_task(self._dispatcher.run(alone=self._alone))
         finally:
             await self._dispatcher.stop()
 
@@ -78,24 +99,31 @@ class Broker:
         """`POST /<namespace>/<name>` (`path`) of the broker's ingress: 202 once the event is kept."""
         from aiohttp import web
 
+        if request.method == "OPTIONS":
+            return web.Response(headers=PREFLIGHT)
         if request.method != "POST":
-            return web.Response(status=405, headers={"allow": "POST"})
-        broker = path.partition("?")[0].strip("/")
-        if broker not in self._table:
-            return web.Response(status=404, text=f"no Broker {broker}\n")
+            return web.Response(status=405, headers=ALLOW)
+        if path == "/":
+            return web.Response(status=404)
         body = await request.content.read(LARGEST_EVENT + 1)
         while len(body) <= LARGEST_EVENT and (more := await request.content.read(LARGEST_EVENT + 1 - len(body))):
             body += more
         if len(body) > LARGEST_EVENT:
             return web.Response(status=413, text=f"an event has at most {LARGEST_EVENT} bytes\n")
-        return await self._take(broker, request.headers, body)
+        return await self._take(path.removesuffix("/").split("/"), request.headers, body)
 
-    async def _take(self, broker: str, headers: Mapping[str, str], body: bytes) -> "web.Response":
+    async def _take(self, path: Sequence[str], headers: Mapping[str, str], body: bytes) -> "web.Response":
+        """The order of the checks is Knative's (`pkg/broker/ingress/ingress_handler.go`, ServeHTTP)."""
         from aiohttp import web
 
+        if len(path) != 3:  # noqa: PLR2004 - nothing, namespace, name
+            return web.Response(status=400, text="the path is /<namespace>/<broker>\n")
+        broker = "/".join(path[1:])
         try:
             event = parse(headers, body)
-            await self.accept(broker, event.without(TTL), _hops(event))
+            if broker not in self._table:
+                return web.Response(status=404, text=f"no Broker {broker}\n")
+            await self.accept(broker, event.without(TTL), _ttl(event), passed_on(headers))
         except NotACloudEvent as error:
             return web.Response(status=400, text=f"{error}\n")
         except LedgerDown as error:
@@ -103,21 +131,23 @@ class Broker:
             return web.Response(status=503, headers={"retry-after": str(RETRY_AFTER_S)})
         return web.Response(status=202)
 
-    async def accept(self, broker: str, event: CloudEvent, hops: int) -> None:
-        """Keep the event for each Trigger that wants it, and wake their workers. LedgerDown when it cannot be kept."""
-        stamped = event.having(**{ARRIVAL: datetime.now(UTC).isoformat().replace("+00:00", "Z")})
+    async def accept(self, broker: str, event: CloudEvent, hops: int, headers: Mapping[str, str]) -> None:
+        """Keep the event for each Trigger that wants it, and deliver it. LedgerDown when it cannot be kept.
+
+        hops: its TTL. headers: of HTTP, that go on with it.
+        """
+        stamped = event.having(**{ARRIVAL: self._now().astimezone(UTC).isoformat().replace("+00:00", "Z")})
         triggers = [each.key for each in self._table.get(broker, ()) if each.wants(stamped.attributes)]
         if not triggers:
             return  # accepted and nobody's: as on a cluster, it is gone
-        await self._ledger.accept(Accepted(stamped, triggers, hops))
-        for trigger in triggers:
-            self._dispatcher.wake(trigger)
+        await self._dispatcher.accept(Accepted(stamped, triggers, hops, headers))
 
-    async def _reply(self, broker: str, event: CloudEvent, hops: int) -> None:
-        if hops <= 0:
-            _LOG.error("a reply of type %s was dropped after %d replies in a row", event.attributes["type"], MAX_HOPS)
-            return
-        await self.accept(broker, event.without(TTL), hops - 1)
+    async def _reply(self, broker: str, answer: Delivered, claimed: Claimed) -> None:
+        """A reply carries on the TTL of what it answers, whatever it says itself (`filter_handler.go`, writeResponse)."""
+        if claimed.hops <= 1:
+            raise ReplyRefused(USED_UP)
+        if answer.reply is not None:
+            await self.accept(broker, answer.reply.without(TTL), claimed.hops - 1, answer.headers)
 
     async def _show_broker(self, broker: Object) -> None:
         metadata = broker["metadata"]
@@ -135,11 +165,11 @@ class Broker:
         await show(self._store, kinds.TRIGGER, trigger, {"BrokerReady": "", "SubscriberResolved": ""}, shown)
 
 
-def _hops(event: CloudEvent) -> int:
-    """Replies that the event may still cause, by its TTL attribute. NotACloudEvent when it may cause none."""
-    text = event.attributes.get(TTL)
-    if text is None:
-        return MAX_HOPS
-    if not text.isdecimal() or int(text) <= 0:
-        raise NotACloudEvent(f"the event's {TTL} is used up")
+def _ttl(event: CloudEvent) -> int:
+    """The TTL that an event goes on with (`pkg/broker/ttl.go`, TTLDefaulter). NotACloudEvent when it is used up."""
+    text = event.attributes.get(TTL, "")
+    if not _INTEGER.fullmatch(text) or abs(int(text)) > LARGEST_TTL:
+        return MAX_TTL
+    if int(text) <= 1:
+        raise NotACloudEvent(USED_UP)
     return int(text) - 1

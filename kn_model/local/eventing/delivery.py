@@ -8,16 +8,21 @@ import base64
 import email.utils
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from kn_model.local.eventing.cloudevent import CloudEvent, NotACloudEvent, parse
 
+# The settings allow pauses longer than any clock; nobody waits longer than a year.
+LONGEST_PAUSE_S: Final = 365 * 86400.0
+# Doubling ends here, where every delay has reached the longest pause and no number overflows yet.
+MOST_DOUBLINGS: Final = 64
 # Retried besides 5xx. 409 is how a subscriber says "in progress, come again".
 RETRYABLE: Final = frozenset({404, 408, 409, 429})
-# No answer at all counts as this one.
+# No answer at all; a dead letter says 500, and why in its data (`pkg/kncloudevents/event_dispatcher.go`).
 NO_ANSWER: Final = 0
+INTERNAL_ERROR: Final = 500
 # What a broker on a cluster makes of a 2xx whose body is neither empty nor an event.
 BAD_GATEWAY: Final = 502
 NEITHER: Final = b"the response must be either empty or a valid CloudEvent"
@@ -25,6 +30,9 @@ NEITHER: Final = b"the response must be either empty or a valid CloudEvent"
 RETRY_AFTER_CAP_S: Final = 300.0
 # `knativeerrordata` carries at most this many characters (`pkg/channel/attributes/knative_error.go`).
 ERROR_DATA_CHARACTERS: Final = 1024
+
+_PASSED_ON: Final = frozenset({"x-request-id", "retry-after", "traceparent", "tracestate"})
+_PASSED_ON_PREFIXES: Final = ("knative-", "x-b3-")
 
 _DURATION = re.compile(
     r"P(?:(?P<days>\d+(?:\.\d+)?)D)?"
@@ -55,9 +63,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The subscriber took the event; its reply, if it gave one, goes back to the broker."""
+    """The subscriber took the event; its reply, if it gave one, goes back to the broker with its headers."""
 
     reply: CloudEvent | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +78,15 @@ class Failed:
     data: bytes = b""
     # What the subscriber asked for (Retry-After), seconds.
     pause_s: float = 0.0
+
+    @property
+    def answered(self) -> bool:
+        """Whether there was an answer at all."""
+        return self.status != NO_ANSWER
+
+
+# Our own fault: the event is tried again, and ends with the dead letters if that does not help.
+BUG: Final = Failed(INTERNAL_ERROR, retryable=True, data=b"the broker could not send it")
 
 
 def effective(broker: Mapping[str, Any] | None, trigger: Mapping[str, Any] | None) -> Delivery:
@@ -90,7 +108,8 @@ def effective(broker: Mapping[str, Any] | None, trigger: Mapping[str, Any] | Non
 def pause(delivery: Delivery, failures: int) -> float:
     """Seconds to wait after the `failures`-th failed attempt (1 is the first): delay*2^n or delay*n, n from 0."""
     n = failures - 1
-    return delivery.delay_s * (2**n if delivery.exponential else n)
+    grown = delivery.delay_s * (2.0 ** min(n, MOST_DOUBLINGS) if delivery.exponential else n)
+    return min(grown, LONGEST_PAUSE_S)
 
 
 def judge(answer: Answer, now: datetime) -> Delivered | Failed:
@@ -101,7 +120,7 @@ def judge(answer: Answer, now: datetime) -> Delivered | Failed:
     if not _is_event(answer):
         return Failed(BAD_GATEWAY, retryable=True, data=NEITHER) if answer.body else Delivered()
     try:
-        return Delivered(parse(answer.headers, answer.body))
+        return Delivered(parse(answer.headers, answer.body), passed_on(answer.headers))
     except NotACloudEvent as error:
         return Failed(BAD_GATEWAY, retryable=True, data=str(error).encode())
 
@@ -109,8 +128,23 @@ def judge(answer: Answer, now: datetime) -> Delivered | Failed:
 def error_extensions(destination: str, failed: Failed) -> dict[str, str]:
     """The attributes that tell a dead letter sink where, how and with what words the event failed."""
     data = base64.b64encode(failed.data).decode()[:ERROR_DATA_CHARACTERS]
-    found = {"knativeerrordest": destination, "knativeerrorcode": str(failed.status)}
+    code = failed.status if failed.answered else INTERNAL_ERROR
+    found = {"knativeerrordest": destination, "knativeerrorcode": str(code)}
     return found | ({"knativeerrordata": data} if data else {})
+
+
+def passed_on(headers: Mapping[str, str]) -> dict[str, str]:
+    """The HTTP headers that go on with an event: those that trace it. No credentials, ever (`pkg/utils/headers.go`).
+
+    The trace context's own two are not in that list: on a cluster the tracer of each hop writes them.
+    """
+    return {
+        name.lower(): value
+        for name, value in headers.items()
+        if (name.lower() in _PASSED_ON or name.lower().startswith(_PASSED_ON_PREFIXES))
+        and value.isascii()
+        and value.isprintable()
+    }
 
 
 def seconds(duration: str) -> float:

@@ -1,5 +1,6 @@
 """POSTs one event to one address. Used by the broker's dispatcher and by the sources; decides nothing."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -17,8 +18,10 @@ LARGEST_ANSWER: Final = 1_048_576
 class Send(Protocol):
     """Takes an event to an address; never raises for the address's sake."""
 
-    async def __call__(self, url: str, namespace: str, event: CloudEvent, timeout_s: float | None) -> Answer:
-        """What the address answered. namespace: of the Trigger or source that sends it."""
+    async def __call__(
+        self, url: str, event: CloudEvent, headers: Mapping[str, str], timeout_s: float | None
+    ) -> Answer:
+        """What the address answered. headers: besides the event's own."""
         ...
 
 
@@ -29,7 +32,9 @@ class HttpSend:
     session: "ClientSession"
     own: OwnDeliveries
 
-    async def __call__(self, url: str, namespace: str, event: CloudEvent, timeout_s: float | None) -> Answer:
+    async def __call__(
+        self, url: str, event: CloudEvent, headers: Mapping[str, str], timeout_s: float | None
+    ) -> Answer:
         """What the address answered; status 0, with the reason as body, when it did not. Redirects are not followed.
 
         Without a timeout the subscriber may take as long as it likes, as on a cluster.
@@ -40,7 +45,7 @@ class HttpSend:
             async with self.session.post(
                 url,
                 data=event.data or b"",
-                headers=event.headers() | self.own.headers(url, namespace) | {"prefer": "reply"},
+                headers={**headers, **event.headers(), **self.own.proof(url), "prefer": "reply"},
                 timeout=ClientTimeout(total=timeout_s),
                 allow_redirects=False,
                 skip_auto_headers=("content-type",),

@@ -25,6 +25,7 @@ from kn_model.local.follow import on_change
 from kn_model.local.objects import kinds
 from kn_model.local.objects.kinds import Kind, Object, kind_of
 from kn_model.local.objects.store import ObjectStore
+from kn_model.local.own_deliveries import NAMESPACE
 
 # Sleeping longer than this would miss that the clock was set.
 LONGEST_NAP_S: Final = 60.0
@@ -47,7 +48,9 @@ class Sender:
         """Return when the event is no longer ours."""
         pause = FIRST_PAUSE_S
         while True:
-            outcome = judge(await self.send(self.url, self.namespace, event, SINK_TIMEOUT_S), datetime.now(UTC))
+            outcome = judge(
+                await self.send(self.url, event, {NAMESPACE: self.namespace}, SINK_TIMEOUT_S), datetime.now(UTC)
+            )
             if not isinstance(outcome, Failed):
                 return
             if not outcome.retryable:
