@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from functions.download.safetensors import Header, missing, parse, parse_index, read
+from functions.download.safetensors import FIRST_READ_BYTES, MAX_HEADER_BYTES, Header, missing, parse, parse_index, read
 from functions.download.steps import InvalidHeader
 from tests.unit.weight_files import drive, safetensors_file, tensor
 
@@ -99,6 +99,21 @@ def test_a_header_that_is_not_the_jsons_it_should_be_is_refused(header: bytes) -
     """However deep or broken; with a key twice; with anything around it but the spaces that may follow."""
     with pytest.raises(InvalidHeader):
         parse(header, 8)
+
+
+def test_a_name_may_stand_once() -> None:
+    """Even for tensors without bytes, which cannot overlap: which of the two would an engine take?"""
+    empty = '"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}'
+    with pytest.raises(InvalidHeader, match="twice"):
+        parse(f"{{{empty},{empty}}}".encode(), 0)
+
+
+def test_a_long_header_is_refused_before_it_is_read() -> None:
+    """The format's own limit is beyond what fits into our memory."""
+    reading = read(1 << 40)
+    next(reading)
+    with pytest.raises(InvalidHeader, match="are the most"):
+        reading.send(struct.pack("<Q", MAX_HEADER_BYTES + 1) + bytes(FIRST_READ_BYTES - 8))
 
 
 def test_spaces_may_follow_the_header() -> None:
