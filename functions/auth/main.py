@@ -7,8 +7,10 @@ from starlette.requests import Request
 
 from functions.auth.app import build
 from functions.auth.settings import Settings
+from functions.kit import trace
 from functions.kit.settings import load
 
+trace.export(os.environ, "auth")
 APP = build(load(Settings, os.environ))
 
 

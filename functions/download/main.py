@@ -7,8 +7,10 @@ from starlette.requests import Request
 
 from functions.download.app import build
 from functions.download.settings import Settings
+from functions.kit import trace
 from functions.kit.settings import load
 
+trace.export(os.environ, "download")
 APP = build(load(Settings, os.environ))
 
 

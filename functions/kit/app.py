@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from functions.kit import log
+from functions.kit import log, trace
 from functions.kit.problem import BadRequest, MethodNotAllowed, NotFound, Problem, TooLarge, Unavailable
 
 T = TypeVar("T")
@@ -138,7 +138,7 @@ def _declared_length(scope: Scope) -> int:
 
 
 class RequestLog:
-    """ASGI middleware: gives every request an id, keeps it in the log's context and logs the outcome.
+    """ASGI middleware: gives every request an id and a span, keeps both in the log's context and logs the outcome.
 
     A bug ends here: the caller gets a 500 that says nothing of its inside, the log gets the traceback.
     """
@@ -152,6 +152,12 @@ class RequestLog:
             await self._app(scope, receive, send)
             return
         log.request_id.set(_request_id(scope))
+        # The framework's own, which takes every path; ours is set by our table.
+        scope.pop("route", None)
+        with trace.span(scope["method"], _kind(scope), trace.carried(scope["headers"])) as span:
+            await self._traced(scope, receive, send, span)
+
+    async def _traced(self, scope: Scope, receive: Receive, send: Send, span: trace.Span) -> None:
         started = time.monotonic()
         status = 0
 
@@ -168,7 +174,25 @@ class RequestLog:
             if not status:
                 await respond(_BUG)(scope, receive, watching)
         finally:
+            _describe(span, scope, status)
             _log_request(scope, status, time.monotonic() - started)
+
+
+def _kind(scope: Scope) -> trace.Kind:
+    """An event's delivery, or somebody's call."""
+    delivery = any(name == b"ce-type" for name, _ in scope["headers"])
+    return trace.Kind.CONSUMER if delivery else trace.Kind.SERVER
+
+
+def _describe(span: trace.Span, scope: Scope, status: int) -> None:
+    """Name and attributes of OpenTelemetry's conventions for HTTP; the bus has named the span of an event."""
+    route = getattr(scope.get("route"), "path", "")
+    if span.name == scope["method"] and route:
+        span.name = f"{scope['method']} {route}"
+    span.attributes |= {"http.request.method": scope["method"], "url.path": scope["path"], "http.route": route}
+    span.attributes |= {"http.response.status_code": status, "torpor.request_id": log.request_id.get()}
+    if status >= Problem.status:
+        span.failure = str(status)
 
 
 def _request_id(scope: Scope) -> str:

@@ -280,7 +280,7 @@ def endpoint(
     return receive
 
 
-def _described(event: CloudEvent) -> dict[str, str]:
+def _described(event: CloudEvent) -> dict[str, str | int]:
     """The attributes of OpenTelemetry's conventions for CloudEvents."""
     attributes = {"id": event.id, "source": event.source, "type": event.type, "subject": event.subject}
     return {f"cloudevents.event_{name}": text for name, text in attributes.items()}

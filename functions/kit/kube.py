@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from functions.kit import trace
 from functions.kit.problem import Retry
 
 SERVICE_ACCOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -98,7 +99,8 @@ class Kube:
     ) -> Json:
         import aiohttp
 
-        headers = {"accept": "application/json", "content-type": content_type, **self._authorization()}
+        headers = {"accept": "application/json", "content-type": content_type, "traceparent": trace.current()}
+        headers |= self._authorization()
         data = msgspec.json.encode(body) if body is not None else None
         try:
             session = self._open()

@@ -1,4 +1,4 @@
-"""Log lines as JSON on stderr, each with the request, event and model that it belongs to.
+"""Log lines as JSON on stderr, each with the request, event, model and trace that it belongs to.
 
 `kit.app` calls `configure` once; code logs through the standard library. A secret never gets here: settings hold
 secrets as `Secret`, whose text is `***`.
@@ -10,6 +10,8 @@ import logging
 import sys
 from datetime import UTC, datetime
 from typing import Any, Final
+
+from functions.kit import trace
 
 request_id: Final = contextvars.ContextVar("request_id", default="")
 event_id: Final = contextvars.ContextVar("event_id", default="")
@@ -31,6 +33,8 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         line |= {variable.name: variable.get() for variable in _CONTEXT if variable.get()}
+        if trace_id := trace.trace_id():
+            line["trace_id"] = trace_id
         line |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)

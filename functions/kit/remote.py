@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from functions.kit import trace
 from functions.kit.identity import Identity, Verifier
 from functions.kit.problem import Retry
 
@@ -57,6 +58,7 @@ class Fetch:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S))
         try:
+            headers = {**headers, "traceparent": trace.current()}
             async with self._session.get(url, headers=headers, allow_redirects=False) as response:
                 body = await response.content.read(MAX_ANSWER_BYTES + 1)
                 while len(body) <= MAX_ANSWER_BYTES and not response.content.at_eof():

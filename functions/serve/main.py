@@ -5,10 +5,12 @@ import os
 from starlette.applications import Starlette
 from starlette.requests import Request
 
+from functions.kit import trace
 from functions.kit.settings import load
 from functions.serve.app import build
 from functions.serve.settings import Settings
 
+trace.export(os.environ, "serve")
 APP = build(load(Settings, os.environ))
 
 

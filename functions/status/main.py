@@ -5,10 +5,12 @@ import os
 from starlette.applications import Starlette
 from starlette.requests import Request
 
+from functions.kit import trace
 from functions.kit.settings import load
 from functions.status.app import build
 from functions.status.settings import Settings
 
+trace.export(os.environ, "status")
 APP = build(load(Settings, os.environ))
 
 
