@@ -26,7 +26,8 @@ from kn_model.local.objects.store import ObjectStore
 from tests.integration.broker_stage import DELIVERY, EVENT, Stage, Subscribers, running
 
 LETTERS = {"ref": {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "letters"}}
-A_DAY = "interval '1 day'"
+LATER = "UPDATE broker.owed SET due_at = due_at + interval '1 day', scheduled_at = scheduled_at + interval '1 day'"
+EARLIER = LATER.replace("+", "-")
 
 
 @pytest.fixture
@@ -168,7 +169,7 @@ async def test_a_clock_set_forward_doubles_nothing(stage: Stage) -> None:
     await stage.subscribe("one", "a.happened")
     await stage.publish("a.happened", "1")
     await stage.subscribers.until("one", 1)
-    await stage.pool.execute(f"UPDATE broker.owed SET due_at = due_at - {A_DAY}, scheduled_at = scheduled_at - {A_DAY}")
+    await stage.pool.execute(EARLIER)
     stage.broker._dispatcher.wake("torpor/one")
     await stage.publish("a.happened", "2")
     await stage.subscribers.until("one", 2)
@@ -188,12 +189,7 @@ async def test_a_clock_set_back_delays_nothing_by_a_day(stage: Stage) -> None:
     await stage.subscribe("one", "a.happened", {**DELIVERY, "backoffDelay": "PT1S"})
     await stage.publish("a.happened", "1")
     await stage.subscribers.until("one", 1)
-    while (
-        not await stage.pool.execute(
-            f"UPDATE broker.owed SET due_at = due_at + {A_DAY}, scheduled_at = scheduled_at + {A_DAY} WHERE failures = 1"
-        )
-        == "UPDATE 1"
-    ):
+    while await stage.pool.execute(f"{LATER} WHERE failures = 1") != "UPDATE 1":  # noqa: ASYNC110 - SQL wakes nobody
         await asyncio.sleep(0.01)
     await stage.drained()
     assert len(stage.subscribers.of("one")) == 2
@@ -297,7 +293,7 @@ async def test_no_statement_of_the_ledger_deadlocks_with_another(empty_database:
         ledgers = [Ledger(pool), Ledger(pool)]
         await ledgers[0].open(alone=True)
         event = CloudEvent({"id": "1", "source": "/t", "type": "t", "specversion": "1.0"}, b"")
-        chance = random.Random(7)
+        chance = random.Random(7)  # noqa: S311 - chooses rows
         claimed: list[Claimed] = []
 
         async def work(ledger: Ledger) -> None:
