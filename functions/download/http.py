@@ -29,14 +29,14 @@ MAX_RETRY_AFTER_S: Final = 3600.0
 
 
 class SourceHttp:
-    """GETs from sources. token goes with requests to token_host alone. Opens its session at first use."""
+    """GETs from sources. token goes with requests to token_origin alone. Opens its session at first use."""
 
-    def __init__(self, guard: Guard, stall_s: float, token: Secret, token_host: str) -> None:
-        """stall_s: seconds without a byte after which a connection is given up. token_host: `host:port` of the hub."""
+    def __init__(self, guard: Guard, stall_s: float, token: Secret, token_origin: URL | None) -> None:
+        """stall_s: seconds without a byte after which a connection is given up. token_origin: scheme, host and port."""
         self._guard = guard
         self._stall_s = stall_s
         self._token = token
-        self._token_host = token_host
+        self._token_origin = token_origin
         self._session: aiohttp.ClientSession | None = None
 
     @contextlib.asynccontextmanager
@@ -45,14 +45,15 @@ class SourceHttp:
 
         Raises SourceUnwell (no answer, or asked for patience), SourceRefused (guard, endless redirects).
         """
+        first = _address(url)
         try:
-            response = await self._follow(URL(url, encoded=True), headers)
+            response = await self._follow(first, headers)
             try:
                 yield response
             finally:
                 response.close() if not response.content.at_eof() else response.release()
         except _NETWORK as error:
-            raise SourceUnwell(f"{URL(url).host} does not answer ({_words(error)})") from error
+            raise SourceUnwell(f"{first.raw_host} does not answer ({_words(error)})") from error
 
     async def close(self) -> None:
         """Close the session, if there is one."""
@@ -61,23 +62,24 @@ class SourceHttp:
             self._session = None
 
     async def _follow(self, url: URL, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        came_from = None
         for _ in range(MAX_REDIRECTS + 1):
-            self._guard.check(url)
+            self._guard.check(url, came_from)
             response = await self._open().get(url, headers=self._headers(url, headers), allow_redirects=False)
             location = response.headers.get("Location")
             if response.status in _BUSY:
                 response.close()
-                raise SourceUnwell(f"{url.host} answered {response.status}", _retry_after(response.headers))
+                raise SourceUnwell(f"{url.raw_host} answered {response.status}", _retry_after(response.headers))
             if response.status not in _REDIRECTS or not location:
                 return response
             response.release()
-            url = url.join(URL(location, encoded=True))
-        raise SourceRefused("source-redirects", f"{url.host} redirects more than {MAX_REDIRECTS} times")
+            came_from, url = url, _address(location, url)
+        raise SourceRefused("source-redirects", f"{url.raw_host} redirects more than {MAX_REDIRECTS} times")
 
     def _headers(self, url: URL, headers: Mapping[str, str]) -> dict[str, str]:
         """identity: a compressed answer would have other bytes than those that were hashed and counted."""
         sent = {"Accept-Encoding": "identity", "User-Agent": "torpor", **headers}
-        if self._token and url.authority == self._token_host:
+        if self._token and url.origin() == self._token_origin:
             sent["Authorization"] = f"Bearer {self._token.reveal()}"
         return sent
 
@@ -85,12 +87,27 @@ class SourceHttp:
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=self._stall_s)
             connector = aiohttp.TCPConnector(
-                resolver=GuardedResolver(self._guard), limit_per_host=CONNECTIONS_PER_HOST, use_dns_cache=False
+                resolver=GuardedResolver(self._guard),
+                socket_factory=self._guard.socket_to,
+                limit_per_host=CONNECTIONS_PER_HOST,
+                use_dns_cache=False,
             )
             self._session = aiohttp.ClientSession(
                 connector=connector, timeout=timeout, auto_decompress=False, read_bufsize=READ_BUFFER
             )
         return self._session
+
+
+def _address(text: str, base: URL | None = None) -> URL:
+    """What `text` names, seen from `base`. Raises SourceRefused; looks at the port, since URL itself does so late."""
+    try:
+        url = URL(text, encoded=True)
+        url = url if base is None else base.join(url)
+        _ = url.port
+    except ValueError as error:
+        where = "the source's" if base is None else f"what {base.raw_host} redirects to as"
+        raise SourceRefused("source-forbidden", f"{where} address cannot be read") from error
+    return url
 
 
 def _retry_after(headers: Any) -> float:

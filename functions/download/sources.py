@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from functions.download import names
+from functions.download import addresses, names
 
 # Repository names as the hub allows them: 96 characters of these, no leading dot or dash (huggingface_hub validates so).
 _SEGMENT: Final = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,95}$")
@@ -103,8 +103,12 @@ def _web(text: str) -> WebSource:
         _ = parts.port
     except ValueError as error:
         raise InvalidSource(f"the address cannot be read: {error}") from error
-    if not host or "@" in parts.netloc or parts.fragment:
+    if not host or "@" in parts.netloc or "#" in text:
         raise InvalidSource("an address has a host, no user name or password, and no fragment")
+    try:
+        addresses.literal(host)
+    except addresses.NoHost as error:
+        raise InvalidSource(f"{ascii(host)[:120]} {error}") from error
     file_name = unquote(parts.path.rpartition("/")[2])
     if not file_name.endswith(WEB_SUFFIXES):
         raise InvalidSource(f"an https:// source is one file that ends in {' or '.join(WEB_SUFFIXES)}")

@@ -33,8 +33,8 @@ class Workshop:
         # The hub is the operator's choice and may be inside; it says nothing about what users may name.
         hub_guard = Guard({*settings.allowed_source_hosts, hub_url.host or ""})
         self._http = hub_http, web_http = (
-            SourceHttp(hub_guard, settings.stall_s, settings.hf_token, hub_url.authority),
-            SourceHttp(Guard(settings.allowed_source_hosts), settings.stall_s, Secret(""), ""),
+            SourceHttp(hub_guard, settings.stall_s, settings.hf_token, hub_url.origin()),
+            SourceHttp(Guard(settings.allowed_source_hosts), settings.stall_s, Secret(""), None),
         )
         rows = FileRows(db)
         limits = Limits(settings.slice_s, settings.part_bytes, settings.parts_in_flight)

@@ -1,0 +1,211 @@
+"""Requests to sources against a server that lies and a resolver that changes its mind."""
+
+import asyncio
+import datetime as dt
+import socket
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from yarl import URL
+
+from functions.download.guard import Guard
+from functions.download.http import SourceHttp
+from functions.download.problems import SourceRefused, SourceUnwell
+from functions.kit.settings import Secret
+
+
+@dataclass
+class Server:
+    """Notes Host and Authorization of each request, and redirects /to to what the query says."""
+
+    port: int = 0
+    asked: list[tuple[str, str, str]] = field(default_factory=list)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """A redirect, or the word `here`."""
+        self.asked.append((request.path, request.headers["Host"], request.headers.get("Authorization", "")))
+        if request.path == "/to":
+            return web.Response(status=302, headers={"Location": request.query["where"]})
+        if request.path == "/loop":
+            return web.Response(status=307, headers={"Location": "/loop"})
+        return web.Response(text="here")
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    """On loopback, which no user's address may lead to."""
+    known = Server()
+    app = web.Application()
+    app.router.add_get("/{path:.*}", known.answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    known.port = runner.addresses[0][1]
+    yield known
+    await runner.cleanup()
+
+
+class Names:
+    """A resolver with fixed answers, one after the other for each question; the last stays."""
+
+    def __init__(self, **answers: list[str]) -> None:
+        self.answers = {name.replace("_", "."): answer for name, answer in answers.items()}
+        self.asked: list[str] = []
+
+    async def __call__(self, host: str, _: socket.AddressFamily) -> Sequence[str]:
+        """The next answer."""
+        self.asked.append(host)
+        left = self.answers[host]
+        return [left.pop(0) if len(left) > 1 else left[0]]
+
+
+async def fetch(guard: Guard, url: str, token: str = "", origin: URL | None = None) -> str:
+    """The text at an address."""
+    http = SourceHttp(guard, 2.0, Secret(token), origin)
+    try:
+        async with http.get(url, {}) as response:
+            return await response.text()
+    finally:
+        await http.close()
+
+
+async def test_a_name_goes_to_its_checked_address_under_its_own_name(server: Server) -> None:
+    """The address is connected to, the name is what the server is asked for; and it is looked up once."""
+    names = Names(mirror_test=["127.0.0.1"])
+    assert await fetch(Guard(["mirror.test"], names), f"http://mirror.test:{server.port}/a") == "here"
+    assert server.asked == [("/a", f"mirror.test:{server.port}", "")]
+    assert names.asked == ["mirror.test"]
+
+
+async def test_a_name_that_is_inside_is_not_connected_to(server: Server) -> None:
+    """Whatever the port."""
+    with pytest.raises(SourceRefused, match=r"evil\.test is not a public address"):
+        await fetch(Guard(lookup=Names(evil_test=["127.0.0.1"])), f"https://evil.test:{server.port}/a")
+    assert server.asked == []
+
+
+class Watching(Guard):
+    """A guard that notes where sockets are opened to, and opens none."""
+
+    def __init__(self, names: Names) -> None:
+        super().__init__(lookup=names)
+        self.opened: list[str] = []
+
+    def socket_to(self, info: tuple[Any, ...]) -> socket.socket:
+        """Note the address after the check."""
+        super().socket_to(info).close()
+        self.opened.append(info[4][0])
+        raise OSError("no network in this test")
+
+
+async def test_a_name_that_changes_its_mind_is_asked_once() -> None:
+    """First a public address, then loopback (DNS rebinding): the connection goes to the first, or nowhere."""
+    names = Names(evil_test=["8.8.8.8", "127.0.0.1"])
+    guard = Watching(names)
+    with pytest.raises(SourceUnwell):
+        await fetch(guard, "https://evil.test/a")
+    assert (guard.opened, names.asked) == (["8.8.8.8"], ["evil.test"])
+    with pytest.raises(SourceRefused):
+        await fetch(guard, "https://evil.test/a")
+    assert guard.opened == ["8.8.8.8"]
+
+
+async def test_the_socket_is_the_last_word(server: Server) -> None:
+    """A way around the resolver, as a library's short cut for literals once was, ends at the socket."""
+
+    class Blind(Guard):
+        def check(self, url: URL, came_from: URL | None = None) -> None:
+            """See nothing."""
+
+    with pytest.raises(SourceRefused, match=r"127\.0\.0\.1 is not a public address"):
+        await fetch(Blind(), f"http://127.0.0.1:{server.port}/a")
+    assert server.asked == []
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "https://127.0.0.1/a", "http://169.254.169.254/latest", "https://evil.test/a", "//127.0.0.1/a", "https://[::1]/a",
+        "https://[::ffff:a00:1]/", "https://2130706433/", "https://0x7f.1/", "https://user@mirror.test/", "file:///etc/passwd",
+        "gopher://mirror.test/", "data:text/plain,x", "https://mirror.test:99999/", "https://[::1/", "https://\u24dbocalhost/",
+    ],
+)  # fmt: skip
+async def test_a_redirect_is_a_new_decision(server: Server, where: str) -> None:
+    """Inside addresses, other schemes, credentials and broken addresses are refused after a redirect too."""
+    names = Names(mirror_test=["127.0.0.1"], evil_test=["10.0.0.1"])
+    url = URL(f"http://mirror.test:{server.port}/to").with_query(where=where)
+    with pytest.raises(SourceRefused):
+        await fetch(Guard(["mirror.test"], names), str(url))
+    assert [path for path, _, _ in server.asked] == ["/to"]
+
+
+async def test_redirects_end(server: Server) -> None:
+    """Five are followed."""
+    with pytest.raises(SourceRefused, match="more than 5 times"):
+        await fetch(Guard(["127.0.0.1"]), f"http://127.0.0.1:{server.port}/loop")
+    assert len(server.asked) == 6
+
+
+async def test_a_token_stays_with_its_origin(server: Server) -> None:
+    """It goes to the hub, not where the hub redirects to: neither to another host nor to another port or scheme."""
+    names = Names(hub_test=["127.0.0.1"], cdn_test=["127.0.0.1"])
+    guard, hub = Guard(["hub.test", "cdn.test"], names), URL(f"http://hub.test:{server.port}")
+    for host in ("cdn.test", "hub.test"):
+        url = URL(f"{hub}/to").with_query(where=f"http://{host}:{server.port}/a")
+        assert await fetch(guard, str(url), "hf_secret", hub) == "here"
+    assert await fetch(guard, f"{hub}/a", "hf_secret", hub.with_port(1)) == "here"
+    assert await fetch(guard, f"{hub}/a", "hf_secret", hub.with_scheme("https")) == "here"
+    sent = [(host.partition(":")[0], bool(authorization)) for _, host, authorization in server.asked]
+    assert sent == [
+        ("hub.test", True),
+        ("cdn.test", False),
+        ("hub.test", True),
+        ("hub.test", True),
+        *[("hub.test", False)] * 2,
+    ]
+
+
+async def test_tls_asks_for_the_name_and_not_for_the_address(tmp_path: Path) -> None:
+    """The certificate is that of the name (SNI), though the connection goes to the checked address."""
+    asked: list[str | None] = []
+    context = _server_context(tmp_path, "mirror.test")
+    context.sni_callback = lambda _, name, __: asked.append(name)
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context)
+    port = server.sockets[0].getsockname()[1]
+    with pytest.raises(SourceUnwell, match="CERTIFICATE_VERIFY_FAILED"):
+        await fetch(Guard(["mirror.test"], Names(mirror_test=["127.0.0.1"])), f"https://mirror.test:{port}/a")
+    server.close()
+    await server.wait_closed()
+    assert asked == ["mirror.test"]
+
+
+def _server_context(folder: Path, name: str) -> ssl.SSLContext:
+    """TLS with a certificate that nobody trusts."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now)
+        .not_valid_after(now + dt.timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "server.pem").write_bytes(private + certificate.public_bytes(pem))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.pem")
+    return context
