@@ -170,6 +170,16 @@ def span(name: str, kind: Kind, parent: Context | None = None, began_ns: int | N
 
 
 @contextlib.contextmanager
+def inside(context: Context | None) -> Iterator[None]:
+    """Work that belongs to a span of another process: log lines name its trace, and spans are its children."""
+    token = _current.set(Span("", Kind.INTERNAL, context, None) if context else None)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+@contextlib.contextmanager
 def following(name: str, traceparent: str) -> Iterator[Span]:
     """Handle an event in a span that is a child of the event's `traceparent`.
 

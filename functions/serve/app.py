@@ -22,7 +22,7 @@ from functions.kit.kube import Kube
 from functions.kit.problem import Forbidden
 from functions.kit.signature import Keyring
 from functions.kit.trust import Trust
-from functions.serve import desk, planning, records
+from functions.serve import desk, planning, records, traces
 from functions.serve.deps import Deps
 from functions.serve.desk import Desk
 from functions.serve.handlers import Handlers
@@ -64,7 +64,7 @@ def routes(deps: Deps) -> Sequence[BaseRoute]:
         Route("/serve/{name}", servers.patch, methods=["PATCH"]),
         Route("/serve/{name}", servers.delete, methods=["DELETE"]),
         Route("/contract", servers.contract, methods=["POST"]),
-        Route("/events", bus.endpoint(handlers.table(tick), deps.trust), methods=["POST"]),
+        Route("/events", bus.endpoint(handlers.table(tick), deps.trust, traces.of_event), methods=["POST"]),
     ]
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 from functions.kit import kube
 from functions.kit.kube import Json, KubeError
 from functions.kit.problem import Retry
+from functions.serve import traces
 from functions.serve.service import SERVER_LABEL
 
 # Of others who write at the same time (Knative's controllers), one or two get in between.
@@ -81,16 +82,19 @@ async def remove(api: Kubernetes, manifest: Json) -> None:
 def merge(existing: Json, desired: Json) -> Json:
     """`existing` with what is desired of it. Equal to `existing` when it says all of that already.
 
-    The API server's defaults inside what we wrote are no difference: a rewrite would make a new revision for nothing.
+    The API server's defaults inside what we wrote are no difference, and neither is another trace: a rewrite would make a
+    new revision for nothing.
     """
-    merged = copy.deepcopy(existing)
+    known, merged = traces.like(desired, existing), copy.deepcopy(existing)
     for kind in ("labels", "annotations"):
-        wanted = desired["metadata"].get(kind, {})
+        wanted = known["metadata"].get(kind, {})
         if wanted:
             merged["metadata"][kind] = {**merged["metadata"].get(kind, {}), **wanted}
-    for part, value in desired["spec"].items():
+    for part, value in known["spec"].items():
         if not _covers(existing["spec"].get(part), value):
-            merged["spec"][part] = value
+            merged["spec"][part] = desired["spec"][part]
+    if merged != existing and (traceparent := traces.of_object(desired)):
+        merged["metadata"].setdefault("annotations", {})[traces.ANNOTATION] = traceparent
     return merged
 
 

@@ -10,13 +10,13 @@ from typing import Any, Final
 
 import msgspec
 
-from functions.kit import events
+from functions.kit import events, log, trace
 from functions.kit.bus import Bus, Handler, Unit
 from functions.kit.db import Database
 from functions.kit.events import CloudEvent, ModelAvailable, ServerRequested
 from functions.kit.kube import Json, KubeError
 from functions.kit.problem import Problem, Reject, Retry
-from functions.serve import cluster, desk, names, observe, planning, records, service
+from functions.serve import cluster, desk, names, observe, planning, records, service, traces
 from functions.serve.cluster import Foreign, Kubernetes
 from functions.serve.desk import Desk
 from functions.serve.observe import Finding, Observation
@@ -79,6 +79,7 @@ class Handlers:
         if row is None:
             raise Reject(f"there is no server {event.subject}")
         record = records.record_of(row)
+        log.model_uuid.set(record.model_uuid)
         if record.state is State.DELETED:
             await self._remove(record)
         outcome = None if record.state is State.DELETED else await self._deploy(record)
@@ -102,8 +103,8 @@ class Handlers:
         try:
             model = desk.require_available(await desk.find_model(self._db, record.model_uuid))
             plan = planning.plan(model, record.options, self._desk.runtimes, self._desk.settings.default_runtime)
-            made = await cluster.apply(self._api, service.knative_service(record.server, plan, self._desk.settings))
-            await cluster.apply(self._api, service.http_route(record.server, self._desk.settings))
+            made = await self._apply(service.knative_service(record.server, plan, self._desk.settings))
+            await self._apply(service.http_route(record.server, self._desk.settings))
         except KubeError as error:
             return Reject(f"the Kubernetes API refused it: {error.message or error.reason} ({error.status})")
         except Foreign as error:
@@ -113,6 +114,9 @@ class Handlers:
         except Problem as problem:
             return problem
         return made
+
+    async def _apply(self, manifest: Json) -> Json:
+        return await cluster.apply(self._api, traces.marked(manifest, trace.current()))
 
     async def _remove(self, record: Record) -> None:
         for manifest in service.references(record.server, self._desk.settings):

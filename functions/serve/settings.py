@@ -37,6 +37,11 @@ class Settings(Platform):
     runtimes_dir: str = setting(
         "", env="TORPOR_RUNTIMES_DIR", why="folder with further runtime files; empty means the built-in ones alone"
     )
+    otlp_endpoint: str = setting(
+        "",
+        env="OTEL_EXPORTER_OTLP_ENDPOINT",
+        why="where this function sends its spans, and the engines that it makes send theirs; empty sends none",
+    )
     gateway: str = setting(
         "torpor", env="TORPOR_GATEWAY", why="the Gateway, in the same namespace, that models' HTTPRoutes attach to"
     )

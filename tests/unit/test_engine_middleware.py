@@ -15,6 +15,7 @@ from functions.kit.events import UsageRecord
 from functions.kit.identity import Identity
 from functions.kit.problem import Retry, Unauthorized
 from functions.serve.engine.middleware import Deps, Middleware
+from tests.unit.log_lines import log_lines
 
 ADA = Identity("ada", "user", ("*",), ("infer",), 0.0, "k1")
 CHUNK = b'data: {"choices": [{"index": 0}], "usage": {"prompt_tokens": 2, "completion_tokens": 1}}\n\n'
@@ -84,7 +85,7 @@ def edge(book: Book, failure: Exception | None = None) -> Middleware:
             Route("/v1/embeddings", endless, methods=["POST"]),
         ]
     )
-    deps = Deps(Gate(failure), book, ("s", "m"), max_body_bytes=100, max_choices=2, max_inputs=2)
+    deps = Deps(Gate(failure), book, ("s", "m"), max_body_bytes=100, max_choices=2, max_inputs=2, model_uuid="m-1")
     return Middleware(app, deps)
 
 
@@ -102,6 +103,36 @@ async def test_engine_sees_no_credential() -> None:
     seen = sent.json()
     assert {"authorization", "x-torpor-role"} & set(seen["headers"]) == set()
     assert (seen["body"], seen["headers"]["x-request-id"]) == ('{"n":1}', sent.headers["x-request-id"])
+
+
+async def test_a_request_is_a_span_and_a_line_of_its_trace() -> None:
+    """The caller's traceparent reaches the engine as it came, and our line says the same trace, and what was used."""
+    traceparent = f"00-{'a' * 32}-{'1' * 16}-01"
+    with log_lines("torpor.engine") as lines:
+        async with client(edge(Book())) as caller:
+            answer = await caller.post("/v1/chat/completions", json={"n": 1}, headers={"traceparent": traceparent})
+    expected = {
+        "trace_id": "a" * 32,
+        "model_uuid": "m-1",
+        "request_id": answer.headers["x-request-id"],
+        "http.response.status_code": 200,
+        "gen_ai.usage.input_tokens": 1,
+        "gen_ai.usage.output_tokens": 2,
+    }
+    (line,) = lines
+    assert traceparent == answer.json()["headers"]["traceparent"]
+    assert expected == {name: line[name] for name in expected}
+
+
+async def test_requests_without_a_trace_begin_one_each() -> None:
+    """A refused one too; a health check is no line."""
+    with log_lines("torpor.engine") as lines:
+        async with client(edge(Book())) as caller:
+            await caller.post("/v1/chat/completions", json={"n": 1})
+            await caller.post("/v1/chat/completions", json={"n": 1}, headers={"authorization": "Bearer wrong"})
+            await caller.get("/health")
+    assert [200, 401] == [line["http.response.status_code"] for line in lines]
+    assert 2 == len({line["trace_id"] for line in lines})
 
 
 async def test_auth_that_does_not_answer_keeps_the_door_shut() -> None:

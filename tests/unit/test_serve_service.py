@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -43,6 +44,15 @@ def built(runtime: str = "vllm-cpu", options: ServeOptions | None = None) -> dic
     """The Knative Service."""
     plan = planning.plan(MODEL, options or ServeOptions(), Runtimes(), runtime)
     return service.knative_service(SERVER, plan, SETTINGS)
+
+
+def test_an_engine_sends_its_spans_where_serve_sends_its_own() -> None:
+    """Told of a collector or of none."""
+    plan = planning.plan(MODEL, ServeOptions(), Runtimes(), "vllm-cpu")
+    told = replace(SETTINGS, otlp_endpoint="http://collector:4318")
+    variable = {"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://collector:4318"}
+    assert variable in container(service.knative_service(SERVER, plan, told))["env"]
+    assert not [each for each in container(built())["env"] if each["name"].startswith("OTEL_")]
 
 
 def container(manifest: dict[str, Any]) -> dict[str, Any]:

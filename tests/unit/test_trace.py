@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import httpx
 import pytest
@@ -14,9 +13,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from functions.kit import app, log, trace
+from functions.kit import app, trace
 from functions.kit.settings import SettingsError
 from functions.kit.trace import Context, Kind, Span
+from tests.unit.log_lines import log_lines
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 KNOWN = Context(TRACE, PARENT, sampled=True)
@@ -238,18 +238,14 @@ async def test_an_event_without_a_trace_begins_one(memory: Memory) -> None:
     assert [("process it", None)] == [(span.name, span.parent) for span in memory.ended]
 
 
-async def test_log_lines_name_request_and_trace(memory: Memory, caplog: pytest.LogCaptureFixture) -> None:
+async def test_log_lines_name_request_and_trace() -> None:
     """What a function says while it answers can be found by either."""
-    lines: list[dict[str, Any]] = []
-    caplog.handler.emit = lambda record: lines.append(json.loads(log.JsonFormatter().format(record)))  # type: ignore[method-assign]
-    caplog.set_level(logging.INFO)
-    async with _client() as client:
-        await client.get("/orders/7", headers={"traceparent": TRACEPARENT, "x-request-id": "r-1"})
-    ours = [line for line in lines if line["logger"].startswith("torpor")]
+    with log_lines() as lines:
+        async with _client() as client:
+            await client.get("/orders/7", headers={"traceparent": TRACEPARENT, "x-request-id": "r-1"})
     assert [("inside", "r-1", TRACE), ("GET /orders/7", "r-1", TRACE)] == [
-        (line["message"], line["request_id"], line["trace_id"]) for line in ours
+        (line["message"], line["request_id"], line["trace_id"]) for line in lines
     ]
-    assert memory.ended
 
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}

@@ -6,8 +6,10 @@ to `__main__`, the one place in the engine that reads the environment.
 
 import logging
 import os
+import time
+from functools import partial
 
-from functions.kit import remote
+from functions.kit import remote, trace
 from functions.kit.settings import load
 from functions.kit.signature import Keyring
 from functions.serve.engine.middleware import App, Deps, Middleware
@@ -30,8 +32,17 @@ def deps(settings: EdgeSettings) -> Deps:
         max_body_bytes=settings.max_body_bytes,
         max_choices=settings.max_choices,
         max_inputs=settings.max_inputs,
-        ready=lambda: _LOG.info("the engine is ready", extra={"ready_s": since_start()}),
+        ready=partial(_started, settings.traceparent),
+        model_uuid=settings.model_uuid,
     )
+
+
+def _started(traceparent: str) -> None:
+    """The start as one span, from the kernel's start of this process; by then everything that forks has forked."""
+    seconds = since_start()
+    began = time.time_ns() - int(seconds * 1e9)
+    with trace.span("start engine", trace.Kind.INTERNAL, trace.parse(traceparent), began):
+        _LOG.info("the engine is ready", extra={"ready_s": seconds})
 
 
 class Edge(Middleware):

@@ -4,6 +4,7 @@ vLLM runs it in its own API process (`--middleware`), the stub around its own ro
 tests. An inference request costs no hop and no round trip here: keys are cached and the stream's bytes pass untouched.
 """
 
+import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol, TypeAlias
 
+from functions.kit import log, trace
 from functions.kit.events import UsageRecord
 from functions.kit.identity import Identity
 from functions.kit.problem import Forbidden, Problem
@@ -28,6 +30,7 @@ App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 CLIENT_CLOSED: Final = 499
 _FIRST_ERROR: Final = 400
 _STREAM: Final = b"text/event-stream"
+_LOG = logging.getLogger("torpor.engine")
 
 
 class Verifies(Protocol):
@@ -60,6 +63,7 @@ class Deps:
     # Time for the last usage to reach the Broker after the last stream has ended.
     flush_s: float = 5.0
     ready: Callable[[], None] = lambda: None
+    model_uuid: str = ""
 
 
 class Middleware:
@@ -76,18 +80,39 @@ class Middleware:
         if scope["type"] != "http":
             return await send({"type": "websocket.close", "code": 1008})
         try:
-            return await self._http(scope, receive, send)
+            route = routes.decide(scope["method"], _raw_path(scope))
         except Refusal as refusal:
             return await _answer(refusal, send)
-
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        route = routes.decide(scope["method"], _raw_path(scope))
         if not route.needs_identity:
             return await self._app(_inner(scope, uuid.uuid4().hex), receive, send)
-        caller = await self._caller(scope)
-        if not route.generates:
-            return await self._app(_inner(scope, uuid.uuid4().hex), receive, send)
-        return await self._generate(scope, receive, send, caller)
+        return await self._traced(scope, receive, send, generates=route.generates)
+
+    async def _traced(self, scope: Scope, receive: Receive, send: Send, *, generates: bool) -> None:
+        """One request as a span of its caller's trace, and as a log line. The engine gets the caller's header untouched."""
+        what, started = f"{scope['method']} {scope['path']}", time.monotonic()
+        log.request_id.set(uuid.uuid4().hex)
+        log.model_uuid.set(self._deps.model_uuid)
+        with trace.span(what, trace.Kind.SERVER, trace.carried(scope["headers"])) as span:
+            try:
+                await (self._generate if generates else self._ask)(scope, receive, send, span)
+            except Refusal as refusal:
+                span.attributes["http.response.status_code"] = refusal.status
+                await _answer(refusal, send)
+            finally:
+                span.attributes["torpor.request_id"] = log.request_id.get()
+                milliseconds = round((time.monotonic() - started) * 1000, 1)
+                _LOG.info(what, extra={"milliseconds": milliseconds, **span.attributes})
+
+    async def _ask(self, scope: Scope, receive: Receive, send: Send, span: trace.Span) -> None:
+        """A route that costs no tokens."""
+
+        async def watched(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                span.attributes["http.response.status_code"] = message["status"]
+            await send(message)
+
+        await self._caller(scope)
+        await self._app(_inner(scope, log.request_id.get()), receive, watched)
 
     async def _caller(self, scope: Scope) -> Identity:
         try:
@@ -99,15 +124,18 @@ class Middleware:
             raise _refusal(problem) from problem
         return caller
 
-    async def _generate(self, scope: Scope, receive: Receive, send: Send, caller: Identity) -> None:
+    async def _generate(self, scope: Scope, receive: Receive, send: Send, span: trace.Span) -> None:
+        caller = await self._caller(scope)
         body = await _body(receive, self._deps.max_body_bytes)
         choices = routes.check_body(body, self._deps.max_choices, self._deps.max_inputs)
-        call = Call(caller, self._deps.names[1], choices)
+        call = Call(log.request_id.get(), caller, self._deps.names[1], choices)
         try:
             await self._app(_inner(scope, call.request_id), _replay(body, receive), call.watch(send))
         finally:
+            record = call.record()
+            span.attributes |= _described(record)
             if call.worth_recording:
-                self._deps.ledger.record(call.record())
+                self._deps.ledger.record(record)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def watched(message: Message) -> None:
@@ -123,8 +151,8 @@ class Middleware:
 class Call:
     """One generating request from its authorisation to its usage record."""
 
-    def __init__(self, caller: Identity, model_name: str, choices: int) -> None:
-        self.request_id = uuid.uuid4().hex
+    def __init__(self, request_id: str, caller: Identity, model_name: str, choices: int) -> None:
+        self.request_id = request_id
         self._caller = caller
         self._model_name = model_name
         self._choices = choices
@@ -176,6 +204,16 @@ class Call:
             status=self._status if self._complete else CLIENT_CLOSED,
             streamed=self._streamed,
         )
+
+
+def _described(record: UsageRecord) -> dict[str, str | int]:
+    """The attributes of OpenTelemetry's conventions for HTTP and for generative models."""
+    return {
+        "http.response.status_code": record.status,
+        "gen_ai.request.model": record.model_name,
+        "gen_ai.usage.input_tokens": record.prompt_tokens,
+        "gen_ai.usage.output_tokens": record.completion_tokens,
+    }
 
 
 def _raw_path(scope: Scope) -> bytes:

@@ -13,6 +13,14 @@ class EdgeSettings:
         env="TORPOR_SERVER_NAME", why="the server's name: one of the two names that clients may put in `model`"
     )
     model_name: str = setting(env="TORPOR_MODEL_NAME", why="the model's name: the other one")
+    model_uuid: str = setting(
+        env="TORPOR_MODEL_UUID",
+        default="",
+        why="the model: which manifest (manifests/<uuid>.json), and in every log line",
+    )
+    traceparent: str = setting(
+        env="TRACEPARENT", default="", why="the trace in which this revision was made; its engine starts in that trace"
+    )
     jwks_url: str = setting(env="TORPOR_JWKS_URL", why="where auth publishes the keys that tokens are verified with")
     verify_url: str = setting(env="TORPOR_VERIFY_URL", why="where auth says what an API key stands for")
     broker_url: str = setting(
@@ -66,9 +74,6 @@ class ListenSettings:
 class EngineSettings(EdgeSettings, ListenSettings):
     """Everything that `python -m functions.serve.engine` reads."""
 
-    model_uuid: str = setting(
-        env="TORPOR_MODEL_UUID", default="", why="which manifest: manifests/<uuid>.json in the bucket"
-    )
     s3_endpoint: str = setting(env="TORPOR_S3_ENDPOINT", default="", why="address of the S3 server; empty: AWS")
     s3_region: str = setting(env="TORPOR_S3_REGION", default="us-east-1", why="region that requests are signed for")
     s3_bucket: str = setting(env="TORPOR_S3_BUCKET", default="torpor", why="the bucket of models and manifests")

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from functions.kit import log, trace
 from functions.serve.engine import cores, fetch
 from functions.serve.engine.arguments import vllm_arguments
 from functions.serve.engine.manifest import Refused
@@ -55,7 +56,8 @@ def run(settings: EngineSettings, environ: MutableMapping[str, str]) -> None:
 
 
 def _serve(settings: EngineSettings, under_way: fetch.Fetch, environ: MutableMapping[str, str]) -> None:
-    with collector_off():
+    log.model_uuid.set(settings.model_uuid)
+    with trace.inside(trace.parse(settings.traceparent)), collector_off():
         server = _imported()
         _log_phase("imported")
         _log_phase("configured", fetch_s=under_way.wait("configured"))

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from functions.kit import log
+from functions.kit import log, trace
 from functions.kit.settings import load, setting
 from functions.serve.engine.edge import Edge
 from functions.serve.engine.settings import EdgeSettings, ListenSettings
@@ -222,6 +222,7 @@ def main() -> None:
 
     log.configure()
     settings = load(StubSettings, os.environ)
+    trace.export(os.environ, "engine", flush_on_signal=False)
     # uvicorn drains on SIGTERM and then sends it to itself again; to end in order is no failure.
     signal.signal(signal.SIGTERM, lambda *_: None)
     uvicorn.run(

@@ -5,6 +5,7 @@ each one with the same id until the Broker takes it, so that `(source, id)` make
 """
 
 import asyncio
+import contextvars
 import dataclasses
 import logging
 import random
@@ -121,7 +122,8 @@ class Ledger:
             _log_lost([self._waiting.popleft()])
         self._waiting.append(record)
         if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._send_all())
+            # It outlives the request that starts it, so its log lines are not that request's.
+            self._task = asyncio.get_running_loop().create_task(self._send_all(), context=contextvars.Context())
 
     async def close(self, within_s: float) -> None:
         """Send what is left for at most `within_s`; what the Broker does not take by then goes to the log."""
