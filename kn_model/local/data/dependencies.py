@@ -5,14 +5,14 @@ Called by the supervisor. `TORPOR_DATABASE_URL` replaces the one, the five `TORP
 
 import asyncio
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from kn_model.local import child
-from kn_model.local.data.postgres import Postgres
+from kn_model.local.data.postgres import Postgres, PostgresError
 from kn_model.local.data.s3 import Credentials
-from kn_model.local.data.seaweed import Seaweed
+from kn_model.local.data.seaweed import Seaweed, SeaweedError
 from kn_model.local.progress import Say, step
 from kn_model.local.state import State
 
@@ -80,17 +80,24 @@ async def started(state: State, environ: Mapping[str, str], tell: Say) -> Depend
     )
 
 
-async def keep(server: Server, tell: Say) -> None:
-    """Start a server again whenever it ends, with growing pauses; on its old address, so that nobody has to be told."""
+async def keep(server: Server, tell: Say, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+    """Start a server again whenever it ends, with growing pauses; on its old address, so that nobody has to be told.
+
+    A start that fails is told and tried again: the next one may find the disk or the memory that this one lacked.
+    """
     pause, clock = FIRST_PAUSE_S, asyncio.get_running_loop().time
     while server.process is not None:
         since = clock()
         code = await child.exited(server.process)
         pause = FIRST_PAUSE_S if clock() - since > SETTLED_S else min(pause * 2, LONGEST_PAUSE_S)
         tell(f"{server.name} ended ({_ending(code)}); starting it again in {pause:.0f} s")
-        await asyncio.sleep(pause)
-        await server.start()
-        tell(f"{server.name} runs again")
+        await sleep(pause)
+        try:
+            await server.start()
+        except (PostgresError, SeaweedError) as error:
+            tell(str(error))
+        else:
+            tell(f"{server.name} runs again")
 
 
 def _ending(code: int) -> str:
