@@ -1,4 +1,4 @@
--- The outbox and the inbox: what the Bus needs, whichever function runs it.
+-- The outbox and the inbox, and who asked: what the kit needs, whichever function runs it.
 
 -- name: mark_processed
 -- Remember (consumer, source, id); answers nothing when the event was processed before.
@@ -20,10 +20,13 @@ FROM unnest($1::text[], $3::text[], $4::text[], $5::text[], $6::text[]) AS event
 
 -- name: claim_events
 -- Lease what is due. SKIP LOCKED lets two publishers share the work; a lease that runs out is due again.
+-- Nothing is due later than a minute from now (BACKOFF_CAP_S), unless the server's clock was set back meanwhile.
 -- A row with an event_source is a redriven event: it goes out again under that source, and with the signature it had.
 -- MATERIALIZED: as a mere subquery, PostgreSQL may choose to run it once per row, and then takes more than $2.
 WITH due AS MATERIALIZED (
-    SELECT id FROM outbox WHERE source = $1 AND due_at <= now() ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
+    SELECT id FROM outbox
+    WHERE source = $1 AND (due_at <= now() OR due_at > now() + interval '2 minutes')
+    ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
 )
 UPDATE outbox AS o SET due_at = now() + $3::float8 * interval '1 second', attempts = o.attempts + 1
 FROM due WHERE o.id = due.id
@@ -50,3 +53,7 @@ DELETE FROM inbox WHERE consumer = $1 AND processed_at < now() - interval '7 day
 -- What changed nothing, by the transaction that acknowledges it.
 INSERT INTO event_log (kind, record_kind, record_uuid, state, cause, event_source, event_id, detail)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
+
+-- name: role_of_actor
+-- The role that a user has now; answers nothing when there is no such user any more.
+SELECT role FROM users WHERE username = $1;

@@ -176,6 +176,16 @@ async def test_a_row_in_flight_is_not_sent_by_another(the_bus: Bus, broker: Brok
     assert await the_bus.resend() == 0
 
 
+async def test_a_clock_that_was_set_back_delays_nothing(the_bus: Bus, broker: Broker, database: Database) -> None:
+    """Rows that were due soon are due in a day once the server's clock is corrected by one: they are sent now."""
+    broker.up = False
+    async with the_bus.transaction() as unit:
+        unit.emit(ModelRequested("m1"))
+    await database.execute("UPDATE outbox SET due_at = now() + interval '1 day'")
+    broker.up = True
+    assert await the_bus.resend() == 1
+
+
 async def test_two_ticks_at_once_send_each_row_once(broker: Broker, database: Database, the_bus: Bus) -> None:
     """Claims are row locks: two publishers share the rows."""
     broker.up = False
