@@ -11,6 +11,7 @@ from functions.download.problems import SourceRefused, SourceUnwell
 from functions.download.publish import Publisher
 from functions.download.sources import HubSource, WebSource
 from functions.download.web import Web
+from functions.kit import actors
 from functions.kit.bus import Bus, Duplicate
 from functions.kit.db import Database
 from functions.kit.events import CloudEvent, FileRequested, ModelRequested
@@ -37,6 +38,10 @@ class Planner:
             raise Duplicate(event.id)
         model = await self._db.fetchrow(SQL.model, model_uuid)
         if model is None or model["status"] != "downloading":
+            return
+        refusal = await actors.refusal(self._db, event.actor)
+        if refusal is not None:
+            await self._fail(event, model_uuid, "actor-refused", refusal)
             return
         if await self._db.fetch(SQL.list_files, model_uuid):
             await self._ask_again(event, model_uuid)

@@ -37,14 +37,14 @@ class Pulls:
                 found = await unit.connection.fetchrow(SQL.find_request, _request_key(request, source))
                 added = found["uuid"]
                 if found["status"] in states.allowing(states.MODEL, "retried"):
-                    await _try_again(unit, added)
+                    await _try_again(unit, added, actor)
         return await self.show(added)
 
     async def retry(self, wanted: str, actor: str) -> dict[str, Any]:
         """Try a failed model again: verified files stay, the rest is fetched."""
         model_uuid = await self.find(wanted)
         async with self._bus.transaction(actor=actor) as unit:
-            if not await _try_again(unit, model_uuid):
+            if not await _try_again(unit, model_uuid, actor):
                 raise IllegalTransition("only a failed model can be retried")
         return await self.show(model_uuid)
 
@@ -94,10 +94,11 @@ class Pulls:
         return source
 
 
-async def _try_again(unit: Unit, model_uuid: str) -> bool:
+async def _try_again(unit: Unit, model_uuid: str, actor: str) -> bool:
     allowed, after = states.allowing(states.MODEL, "retried"), states.target(states.MODEL, "retried")
     if await unit.connection.fetchval(SQL.move_model, model_uuid, allowed, after, None, None) is None:
         return False
+    await unit.connection.execute(SQL.asked_by, model_uuid, actor)
     await unit.connection.execute(SQL.drop_plan, model_uuid)
     allowed, after = states.allowing(states.FILE, "retried"), states.target(states.FILE, "retried")
     await unit.connection.execute(SQL.retry_files, model_uuid, allowed, after)

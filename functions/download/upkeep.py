@@ -25,7 +25,7 @@ class Upkeep:
         await self._bus.resend()
         async with self._bus.transaction() as unit:
             for row in await unit.connection.fetch(SQL.stalled_plans, STALLED_S):
-                unit.emit(ModelRequested(row["uuid"]))
+                unit.emit(ModelRequested(row["uuid"]), actor=row["actor"])
             for row in await unit.connection.fetch(SQL.stalled_files, STALLED_S):
                 unit.emit(FileRequested(row["model_uuid"], row["path"], 0))
         await self._cleanup.leftovers()

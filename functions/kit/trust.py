@@ -8,6 +8,7 @@ No token travels with an event. Two things are checked instead, before anything 
   their handlers take them for hints and look at the truth themselves.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -44,10 +45,17 @@ class Trust:
                 "that Broker; if this function runs elsewhere, set TORPOR_NAMESPACE"
             )
 
-    def require_signed(self, event: CloudEvent) -> None:
-        """Raises NotSigned (403: straight to the dead letters) for one of our types that none of us has signed so."""
-        if event.type.startswith(signature.OWN_TYPES) and not self.keyring.verifies(event):
+    def believed(self, event: CloudEvent) -> CloudEvent:
+        """The event as far as it can be believed: one of Knative's sources acts in nobody's name, whatever it says.
+
+        Raises NotSigned (403: straight to the dead letters) for one of our types that none of us has signed so.
+        """
+        if not event.type.startswith(signature.OWN_TYPES):
+            others = {name: text for name, text in event.extensions.items() if name != "actor"}
+            return dataclasses.replace(event, extensions=others)
+        if not self.keyring.verifies(event):
             raise NotSigned(
                 f"the signature of this {event.type} is missing or wrong: it was made up, changed on its way, or signed "
                 "with a key that is no longer in the Secret torpor-events. If it is genuine, ask for the same thing again"
             )
+        return event

@@ -10,12 +10,12 @@ from typing import Any, Final
 
 import msgspec
 
-from functions.kit import events, log, trace
+from functions.kit import actors, events, log, trace
 from functions.kit.bus import Bus, Handler, Unit
 from functions.kit.db import Database
 from functions.kit.events import CloudEvent, ModelAvailable, ServerRequested
 from functions.kit.kube import Json, KubeError
-from functions.kit.problem import Problem, Reject, Retry
+from functions.kit.problem import Forbidden, Problem, Reject, Retry
 from functions.serve import cluster, desk, names, observe, planning, records, service, traces
 from functions.serve.cluster import Foreign, Kubernetes
 from functions.serve.desk import Desk
@@ -60,6 +60,10 @@ class Handlers:
 
     async def _serve(self, unit: Unit, model: Model, asked: Any, actor: str) -> None:
         draft = Draft(names.from_model(model.name), model, ServeOptions(), actor)
+        refusal = await actors.refusal(unit.connection, actor)
+        if refusal is not None:
+            await self._desk.refuse(unit, draft, Forbidden(refusal))
+            return
         try:
             options = msgspec.convert(asked, ServeOptions)
             draft = Draft(names.usable(options.name, model.name), model, options, actor)
@@ -82,7 +86,7 @@ class Handlers:
         log.model_uuid.set(record.model_uuid)
         if record.state is State.DELETED:
             await self._remove(record)
-        outcome = None if record.state is State.DELETED else await self._deploy(record)
+        outcome = None if record.state is State.DELETED else await self._deploy(record, event.actor)
         async with self._bus.transaction(cause=event) as unit:
             await self._settle(unit, record, outcome)
 
@@ -98,8 +102,11 @@ class Handlers:
             seen = observe.with_service(current.observed, observe.read(outcome)) or current.observed
             await _follow(unit, current, seen)
 
-    async def _deploy(self, record: Record) -> Json | Problem:
+    async def _deploy(self, record: Record, actor: str) -> Json | Problem:
         """Apply both objects. Answers the Service, or why it can never work. Raises Retry for bad luck."""
+        refusal = await actors.refusal(self._db, actor)
+        if refusal is not None:
+            return Forbidden(refusal)
         try:
             model = desk.require_available(await desk.find_model(self._db, record.model_uuid))
             plan = planning.plan(model, record.options, self._desk.runtimes, self._desk.settings.default_runtime)

@@ -56,7 +56,8 @@ WHERE namespace = $1 AND status IN ('deploying', 'ready', 'asleep');
 
 -- name: list_stalled_servers
 -- Servers that nobody is working on: pending for longer than a handler can take.
-SELECT uuid FROM server_records
+-- With who asked for it; a server that has run before is repaired whether that person is still here or not.
+SELECT uuid, CASE WHEN started_at IS NULL THEN actor ELSE '' END AS actor FROM server_records
 WHERE namespace = $1 AND status = 'pending' AND updated_at < now() - $2::float8 * interval '1 second'
 ORDER BY updated_at LIMIT 100;
 

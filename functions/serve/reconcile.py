@@ -5,7 +5,6 @@ lists, both ways. Every step is idempotent, so two ticks at once only do the sam
 """
 
 import logging
-from collections.abc import Iterable
 from typing import Any, Final
 
 from functions.kit import kube
@@ -41,7 +40,12 @@ class Tick:
 
     async def _redrive(self) -> None:
         stalled = await self._db.fetch(SQL.list_stalled_servers, self._settings.namespace, STALLED_AFTER_S)
-        await self._request(row["uuid"] for row in stalled)
+        async with self._bus.transaction() as unit:
+            for row in stalled:
+                _LOG.warning(
+                    "server %s has been pending for more than %.0f s; it is driven again", row["uuid"], STALLED_AFTER_S
+                )
+                unit.emit(ServerRequested(row["uuid"]), actor=row["actor"])
 
     async def _compare(self) -> None:
         """Records are read before the API is asked: a record past `pending` has its Service by then."""
@@ -69,11 +73,3 @@ class Tick:
         async with self._bus.transaction() as unit:
             row = await unit.connection.fetchrow(SQL.lock_server, uuid)
             await handlers.restore(unit, records.record_of(row), "")
-
-    async def _request(self, uuids: Iterable[str]) -> None:
-        async with self._bus.transaction() as unit:
-            for uuid in uuids:
-                _LOG.warning(
-                    "server %s has been pending for more than %.0f s; it is driven again", uuid, STALLED_AFTER_S
-                )
-                unit.emit(ServerRequested(uuid))

@@ -62,3 +62,11 @@ async def test_a_changed_actor_is_refused() -> None:
 async def test_events_of_knatives_sources_need_no_signature() -> None:
     """They cannot have one; their handlers take them for hints."""
     assert (204, None, ["1"]) == await post(delivered(event(TICK)), TICK)
+
+
+def test_an_unsigned_event_acts_in_nobodys_name() -> None:
+    """What it causes is signed by us: an actor that a stranger wrote into it must not get there."""
+    made_up = events.parse(event(TICK), DATA)
+    assert ("ann", "") == (made_up.actor, TRUST.believed(made_up).actor)
+    ours = events.parse(signed(event(), DATA), DATA)
+    assert ours == TRUST.believed(ours)

@@ -31,6 +31,7 @@ from functions.kit.objects import S3Objects
 from functions.kit.settings import Secret
 from kn_model.hub.server import Hub
 from tests.deliveries import FUNCTION_KEYS, KEYRING, TRUST, delivered
+from tests.integration.users import add_user
 
 MIB = 1024 * 1024
 OPERATOR = Identity("olga", "operator", ("*",), ("infer", "read", "operate"), 0.0)
@@ -140,6 +141,9 @@ MakeWorld = Callable[..., World]
 async def make_world(database_url: str, s3_endpoint: dict[str, str], objects: S3Objects) -> AsyncIterator[MakeWorld]:
     """Make the function with settings of the test's choice, on this test's database and the shared bucket."""
     opened: list[World] = []
+    users = Database(Secret(database_url))
+    await add_user(users, OPERATOR.subject, OPERATOR.role)
+    await users.close()
 
     def make(**changes: Any) -> World:
         settings = Settings(

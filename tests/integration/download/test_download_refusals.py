@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 
 from functions.kit.settings import Secret
+from tests.integration.users import add_user
 
 Publish = Callable[[str, Mapping[str, bytes]], None]
 Tensors = Callable[[int], bytes]
@@ -143,3 +144,61 @@ async def test_bad_requests_are_422_or_400(world: Any) -> None:
     assert [no_source.status_code, unknown.status_code, plain.status_code] == [422, 400, 422]
     assert "color" in unknown.json()["detail"]
     assert await world.db.fetchval("SELECT count(*) FROM model_records") == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [("DELETE FROM users", "no longer a user"), ("UPDATE users SET role = 'user'", "may not operate")],
+)
+async def test_whoever_may_no_longer_ask_gets_nothing(
+    world: Any, publish_repository: Publish, make_tensors: Tensors, change: str, said: str
+) -> None:
+    """Between the request and its event the asker was deleted or demoted: nothing is fetched, the record says why.
+
+    Somebody who may ask can try it again, in their own name.
+    """
+    publish_repository("acme/model", {"config.json": b"{}", "model.safetensors": make_tensors(MIB)})
+    record = await world.pull("hf://acme/model")
+    await world.db.execute(change)
+    await world.deliver()
+    model = await world.model(record["uuid"])
+    assert (model["status"], model["error_code"], await world.files(record["uuid"])) == ("failed", "actor-refused", {})
+    assert (said in model["error"], "olga" in model["error"]) == (True, True)
+    await world.db.execute("DELETE FROM users")
+    await add_user(world.db, "olga", "operator")
+    await world.db.execute("UPDATE model_records SET actor = 'somebody who left'")
+    assert (await world.client.post(f"/models/{record['uuid']}/retry")).status_code == 202
+    await world.deliver()
+    model = await world.model(record["uuid"])
+    assert (model["status"], model["actor"]) == ("available", "olga")
+
+
+async def test_a_lost_event_is_no_way_around_the_check(world: Any) -> None:
+    """The tick asks again in the name of whoever asked."""
+    record = await world.pull("hf://acme/model")
+    world.broker.queue.clear()
+    await world.db.execute("DELETE FROM users")
+    await world.db.execute("UPDATE model_records SET updated_at = now() - interval '1 hour'")
+    assert await world.tick() == 204
+    await world.deliver()
+    assert (await world.model(record["uuid"]))["error_code"] == "actor-refused"
+
+
+async def test_who_asked_for_a_model_asks_for_its_server(
+    world: Any, publish_repository: Publish, make_tensors: Tensors
+) -> None:
+    """`model.available` has no event as its cause, and says all the same whose model it is."""
+    publish_repository("acme/model", {"config.json": b"{}", "model.safetensors": make_tensors(MIB)})
+    await world.pull("hf://acme/model")
+    sent: list[dict[str, str]] = []
+    publish = type(world.broker).__call__
+
+    async def remember(headers: Mapping[str, str], data: bytes) -> None:
+        sent.append(dict(headers))
+        await publish(world.broker, headers, data)
+
+    world.workshop.planner._bus._publish_one = remember
+    await world.deliver()
+    assert [headers["ce-actor"] for headers in sent if headers["ce-type"] == "dev.torpor.model.available.v1"] == [
+        "olga"
+    ]

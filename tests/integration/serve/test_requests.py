@@ -238,3 +238,53 @@ async def test_the_next_try_after_a_refusal_works(serve: World) -> None:
     answer = await serve.http.post("/serve", json={"model": "wanted", "memory_mb": 4096})
     assert (answer.status_code, await serve.deliver()) == (202, [204])
     assert await serve.status("wanted") == ("deploying", None)
+
+
+async def test_serving_is_refused_to_whoever_may_no_longer_ask(serve: World) -> None:
+    """The model came hours later; its asker is gone. A failed record says so, and the event is acknowledged."""
+    await add_model(serve.db, "m-2", "late", serve={})
+    await serve.db.execute("DELETE FROM users WHERE username = 'somebody'")
+    answer = await serve.event("dev.torpor.model.available.v1", {"model_uuid": "m-2", "model_name": "late"})
+    assert answer.status_code == 204
+    status, error = await serve.status("late")
+    assert (status, serve.broker.held) == ("failed", [])
+    assert "somebody, who asked for it, is no longer a user" in str(error)
+
+
+async def test_deploying_is_refused_to_whoever_may_no_longer_ask(serve: World) -> None:
+    """Demoted between the request and its event: nothing is created."""
+    await serve.http.post("/serve", json={"model": "smol"})
+    await serve.db.execute("UPDATE users SET role = 'user' WHERE username = 'a-operator'")
+    assert await serve.deliver() == [204]
+    status, error = await serve.status("smol")
+    assert (status, serve.cluster.writes) == ("failed", [])
+    assert "a-operator, who asked for it, is now a user and may not operate" in str(error)
+
+
+async def test_a_tick_asks_in_the_name_of_whoever_asked(serve: World) -> None:
+    """A lost event is no way around the check."""
+    await serve.http.post("/serve", json={"model": "smol"})
+    serve.broker.held.clear()
+    await serve.db.execute("DELETE FROM users WHERE username = 'a-operator'")
+    await serve.db.execute("UPDATE server_records SET updated_at = now() - interval '1 hour'")
+    assert (await serve.tick(), await serve.deliver()) == (204, [204])
+    assert (await serve.status("smol"))[0] == "failed"
+
+
+async def test_a_server_outlives_whoever_asked_for_it(serve: World) -> None:
+    """What runs is repaired and deleted whether that person is still here or not, also when an event is lost."""
+    await serve.running()
+    await serve.tell(*await serve.cluster.report("smol", READY, ("Active", "True", ""), replicas=1))
+    await serve.db.execute("DELETE FROM users WHERE username = 'a-operator'")
+    service = serve.cluster.service("smol")
+    await serve.cluster.store.delete(SERVICE, NAMESPACE, "smol")
+    await serve.tell(service, change="delete")
+    assert (await serve.deliver(), serve.cluster.names(SERVICE)) == ([204], ["smol"])
+    service = serve.cluster.service("smol")
+    await serve.cluster.store.delete(SERVICE, NAMESPACE, "smol")
+    await serve.tell(service, change="delete")
+    serve.broker.held.clear()
+    await serve.db.execute("UPDATE server_records SET updated_at = now() - interval '1 hour'")
+    assert (await serve.tick(), await serve.deliver(), serve.cluster.names(SERVICE)) == (204, [204], ["smol"])
+    await serve.http.delete("/serve/smol")
+    assert (await serve.deliver(), serve.cluster.names(SERVICE)) == ([204], [])

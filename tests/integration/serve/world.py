@@ -37,6 +37,7 @@ from kn_model.local.objects.kinds import REVISION, SERVICE, Kind
 from kn_model.local.objects.storage import MemoryStorage
 from kn_model.local.objects.store import ObjectStore
 from tests.deliveries import FUNCTION_KEYS, KEYRING, TRUST, delivered, signed
+from tests.integration.users import add_user
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -306,6 +307,8 @@ async def world(database_url: str, credentials: Path) -> AsyncIterator[World]:
         caller = {"authorization": "Bearer operator"}
         async with httpx.AsyncClient(transport=transport, base_url="http://serve", headers=caller) as http:
             await add_model(db, "m-1", "smol")
+            for name, role in (("a-operator", "operator"), ("a-admin", "admin"), ("somebody", "operator")):
+                await add_user(db, name, role)
             yield World(http, db, cluster, broker, api)
         await kube.close()
     await db.close()
