@@ -27,6 +27,14 @@ class UnknownRuntime(Unprocessable):
     """The runtime is not known"""
 
 
+class UnknownGpu(Unprocessable):
+    """The GPU is not known"""
+
+
+class NoRuntime(Unprocessable):
+    """No runtime serves this model"""
+
+
 class BadParameter(Unprocessable):
     """The parameter is not allowed"""
 

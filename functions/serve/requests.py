@@ -17,9 +17,12 @@ ParameterValue = bool | int | float | str | None
 
 
 class Gpu(Struct, frozen=True, forbid_unknown_fields=True):
-    """The GPUs asked for: memory in MB of each, and how many of them one replica may take. name is for people."""
+    """The GPUs asked for, and how many of them one replica may take.
 
-    memory_mb: MemoryMb
+    memory_mb: of each; without it that of the `name` in runtimes/gpus.yaml, which is otherwise for people alone.
+    """
+
+    memory_mb: MemoryMb | None = None
     count: Annotated[int, Meta(ge=1, le=64)] = 1
     name: Annotated[str, Meta(max_length=63, pattern=r"^[A-Za-z0-9 ._-]*$")] = ""
 

@@ -146,8 +146,7 @@ def _container(server: Server, plan: Plan, settings: Settings) -> Manifest:
 
 
 def _image(plan: Plan, settings: Settings) -> str:
-    own = plan.runtime.name == settings.default_runtime
-    return settings.engine_image if own and settings.engine_image else plan.runtime.image
+    return settings.engine_image if plan.usual_image and settings.engine_image else plan.runtime.image
 
 
 def _environment(server: Server, plan: Plan, settings: Settings) -> list[Manifest]:
@@ -162,7 +161,7 @@ def _environment(server: Server, plan: Plan, settings: Settings) -> list[Manifes
         **({"OTEL_EXPORTER_OTLP_ENDPOINT": settings.otlp_endpoint} if settings.otlp_endpoint else {}),
         # The root file system is read-only; whatever wants a home gets the scratch volume.
         "HOME": "/tmp",  # noqa: S108  # the volume that is mounted there
-        **plan.runtime.environment,
+        **plan.environment,
     }
     plain = [{"name": name, "value": value} for name, value in values.items()]
     secret = [

@@ -1,145 +1,196 @@
 """How much memory a model takes on one device, by what is asked for: the arithmetic of the contract. Pure.
 
-The sum, per device: weights / tensor_parallel + staging + cache + activations + runtime.
-- weights: what the safetensors headers count, at the precision that vLLM loads them in;
+The sum, per device: weights + staging + cache + activations + runtime.
+- weights: what the safetensors headers count, at the precision that vLLM loads them in; a share of them, and whole what
+  is not cut (`parallel`);
 - staging: the verified files in memory, which the engine holds beside the loaded weights until it is ready; only where
   the container's memory is the device's (CPU);
-- cache: `Shape.cache_bytes_per_token`, in whole blocks, as vLLM allocates it;
-- activations: the widest layer's tensors for one batch, and the logits of every running request in float32, twice
-  (vLLM keeps logits and sampled probabilities);
-- runtime: what the engine takes without a model, a measured constant of the runtime file.
+- cache: `cache.Pool`, in whole blocks, one of which vLLM keeps for itself;
+- activations: the widest step of a layer for one batch, the rotary tables, and what sampling makes of the logits;
+- runtime: what the engine takes without a model, a constant of the runtime file.
+Activations and runtime are upper bounds; on a GPU none of them is a measurement of ours.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final
 
+from functions.serve import cache, parallel
 from functions.serve.architecture import ELEMENT_BYTES, Shape
+from functions.serve.ask import MIB, Ask, ModelFacts
+from functions.serve.cache import Pool
+from functions.serve.quantization import Quantization
 
-MIB: Final = 1 << 20
-_LOGITS_BYTES: Final = 4 * 2
-_FLOATS: Final = frozenset({"F32", "F16", "BF16"})
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFacts:
-    """What is known of a stored model: its config.json, bytes of weights on disk, and parameters counted by dtype."""
-
-    config: Mapping[str, Any]
-    weights_bytes: int
-    parameters: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """What is asked for: memory per device (MB), devices, and how the engine is to run."""
-
-    device: Literal["cpu", "gpu"]
-    memory_mb: int
-    # The runtime's own needs per device, of the part of the memory that it may use (utilization).
-    overhead_mb: int
-    utilization: float
-    block_tokens: int
-    max_num_seqs: int
-    max_num_batched_tokens: int
-    # Context to choose when nobody asks for one.
-    usual_context: int
-    # The engine keeps the files in this memory too while it starts.
-    staged: bool = False
-    count: int = 1
-    max_model_len: int | None = None
-    # Requests of full length that have to fit at the same time.
-    concurrency: int = 1
-    dtype: str = "auto"
-    kv_cache_dtype: str = "auto"
-    tensor_parallel: int | None = None
-
-    @property
-    def usable(self) -> int:
-        """Bytes of one device that the engine may use."""
-        return int(self.memory_mb * MIB * self.utilization)
+# Of one logit while sampling with top-k and top-p (vLLM 0.32, v1/sample/ops/topk_topp_sampler.py). On a CPU PyTorch
+# sorts: logits, sorted logits, probabilities and their sum in float32, int64 indices. On a GPU kernels work in place:
+# logits as computed and in float32, probabilities, what is drawn.
+_SAMPLING_BYTES: Final[Mapping[str, int]] = {"cpu": 4 * 4 + 8, "gpu": 4 * 4}
+# The rotary table keeps cosine and sine of every position, in float32 at most.
+_ROTARY_BYTES: Final = 2 * 4
+# vLLM's batch for MLA on a CPU is at least this (SchedulerConfig.DEFAULT_MAX_NUM_BATCHED_TOKENS).
+_UNCHUNKED_BATCH: Final = 2048
+# MXFP4 experts are padded: vLLM 0.32, layers/fused_moe/oracle/mxfp4.py, the widest of its GPU kernels.
+_MXFP4_INTERMEDIATE, _MXFP4_HIDDEN = 128, 256
+_FLOATS: Final = frozenset({"F64", "F32", "F16", "BF16"})
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """One device's memory at one tensor parallel size, in bytes."""
+    """One device's memory at one tensor parallel size, in bytes; the parts that depend on the context are methods."""
 
+    ask: Ask
+    shape: Shape
     tensor_parallel: int
-    usable: int
     weights: int
-    activations: int
     overhead: int
     staging: int
-    per_token: int
-    block: int
+    # None for an encoder, which keeps nothing.
+    pool: Pool | None
 
-    @property
-    def fixed(self) -> int:
-        """What does not depend on the context."""
-        return self.weights + self.activations + self.overhead + self.staging
+    def fixed(self, context: int) -> int:
+        """What does not depend on how many requests there are."""
+        return self.weights + self.overhead + self.staging + self.activations(context)
 
-    @property
-    def room_tokens(self) -> int:
-        """Tokens that fit beside the fixed part, in whole blocks."""
-        return max(0, (self.usable - self.fixed) // (self.per_token * self.block)) * self.block
+    def blocks(self, context: int, requests: int) -> int:
+        """Blocks for so many requests of this length, and the one that vLLM keeps."""
+        return requests * self.pool.blocks(context) + 1 if self.pool else 0
 
-    def context(self, concurrency: int) -> int:
-        """The longest context of which `concurrency` fit."""
-        return self.room_tokens // self.block // concurrency * self.block
+    def room(self, context: int) -> int:
+        """Blocks that fit beside the fixed part."""
+        free = self.ask.usable - self.fixed(context)
+        return max(0, free // self.pool.block_bytes) if self.pool else 0
 
-    def needed(self, tokens: int) -> int:
-        """Bytes for the fixed part and a cache of `tokens`."""
-        return self.fixed + tokens * self.per_token
+    def needed(self, context: int, requests: int) -> int:
+        """Bytes for so many requests of this length at once."""
+        return self.fixed(context) + self.cache(self.blocks(context, requests))
+
+    def cache(self, blocks: int) -> int:
+        """Bytes of so many blocks."""
+        return blocks * self.pool.block_bytes if self.pool else 0
+
+    def fits(self, context: int, requests: int) -> bool:
+        """Whether so many requests of this length fit at once."""
+        return self.needed(context, requests) <= self.ask.usable
+
+    def longest(self, requests: int, limit: int) -> int:
+        """The longest context, in whole blocks up to limit, of which so many requests fit; 0 for none."""
+        if self.fits(limit, requests):
+            return limit
+        low, high = 0, limit // self.ask.block_tokens
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self.fits(middle * self.ask.block_tokens, requests) else (low, middle - 1)
+        return low * self.ask.block_tokens
+
+    def batch(self, context: int) -> int:
+        """Tokens of one batch. Encoders, and MLA on a CPU (vLLM 0.32, platforms/cpu.py), take a prompt whole."""
+        asked = self.ask.max_num_batched_tokens
+        if self.pool is None:
+            return max(asked, context)
+        unchunked = self.ask.device == "cpu" and self.shape.latent is not None
+        return max(asked, context, _UNCHUNKED_BATCH) if unchunked else asked
+
+    def activations(self, context: int) -> int:
+        """The widest step of a layer, beside residual, norms and output, which are not divided among devices."""
+        shape = self.shape
+        widths = max(_attention(shape, self.tensor_parallel), _mlp(shape, self.tensor_parallel)) + 4 * shape.hidden_size
+        layer = self.batch(context) * widths * shape.element_bytes
+        tables = _ROTARY_BYTES * (shape.max_position or context) * shape.head_size
+        return (
+            layer
+            + tables
+            + (self.ask.max_num_seqs * shape.vocabulary * _SAMPLING_BYTES[self.ask.device] if self.pool else 0)
+        )
 
 
-def tensor_parallel_sizes(ask: Ask, shape: Shape) -> list[int]:
-    """Sizes that vLLM accepts: they divide the attention heads. Powers of two, since interconnects come in those."""
-    if ask.tensor_parallel is not None:
-        sizes: Iterator[int] = iter([ask.tensor_parallel])
-    else:
-        sizes = (1 << power for power in range(ask.count.bit_length()))
-    return [size for size in sizes if size <= ask.count and shape.attention_heads % size == 0]
-
-
-def budget(model: ModelFacts, ask: Ask, shape: Shape, size: int) -> Budget:
+def budget(model: ModelFacts, ask: Ask, shape: Shape, quantization: Quantization | None, size: int) -> Budget:
     """The memory of one of `size` devices that share the model."""
-    cache_element = shape.element_bytes if ask.kv_cache_dtype == "auto" else ELEMENT_BYTES.get(ask.kv_cache_dtype, 1)
-    per_token = shape.cache_bytes_per_token(size, cache_element)
+    total = sum(weights(model, shape, quantization, size).values()) + _derived(shape)
+    element = quantization.bits / 8 if quantization else shape.element_bytes
+    whole = int(parallel.replicated_parameters(shape, size) * element)
+    parallelism = ask.parallel_mb if size > 1 else 0
     return Budget(
+        ask=ask,
+        shape=shape,
         tensor_parallel=size,
-        usable=ask.usable,
-        weights=math.ceil(loaded_weights(model, shape.element_bytes) / size),
-        activations=_activations(ask, shape, size),
-        overhead=ask.overhead_mb * MIB,
+        weights=math.ceil(total / size) + whole,
+        overhead=(ask.overhead_mb + parallelism) * MIB,
         staging=model.weights_bytes if ask.staged else 0,
-        per_token=per_token,
-        block=ask.block_tokens,
+        pool=_pool(ask, shape, quantization, size),
     )
 
 
-def loaded_weights(model: ModelFacts, element_bytes: int) -> int:
-    """Bytes of the weights in memory: floats at the loaded precision, whatever else (quantised, packed) as stored.
+def _pool(ask: Ask, shape: Shape, quantization: Quantization | None, size: int) -> Pool | None:
+    if not shape.caches:
+        return None
+    in_flight = ask.batches * ask.max_num_batched_tokens
+    return cache.pool(shape.caches, size, cache_element(ask, shape, quantization), ask.block_tokens, in_flight)
 
-    Without a count of parameters the files' size is the best there is.
+
+def cache_element(ask: Ask, shape: Shape, quantization: Quantization | None) -> int:
+    """Bytes of one element of the cache: as asked for, else as the checkpoint says, else as the model computes."""
+    if ask.kv_cache_dtype != "auto":
+        return ELEMENT_BYTES.get(ask.kv_cache_dtype, 1)
+    return (quantization and quantization.cache_bytes) or shape.element_bytes
+
+
+def weights(model: ModelFacts, shape: Shape, quantization: Quantization | None, size: int = 1) -> Mapping[str, int]:
+    """Bytes of the loaded weights by stored dtype; `packed` is what is no float: quantised weights and their scales.
+
+    Floats of a model that is not quantised take the precision asked for; whatever else stays as stored. Without a count
+    of parameters the files' size is the best there is.
     """
     if not model.parameters:
-        return model.weights_bytes
-    floats = sum(count for dtype, count in model.parameters.items() if dtype in _FLOATS)
-    stored = sum(count * ELEMENT_BYTES[dtype] for dtype, count in model.parameters.items() if dtype in _FLOATS)
-    return floats * element_bytes + max(0, model.weights_bytes - stored)
+        return {"files": model.weights_bytes}
+    floats = {dtype: count for dtype, count in model.parameters.items() if dtype in _FLOATS}
+    stored = sum(count * ELEMENT_BYTES[dtype] for dtype, count in floats.items())
+    packed = max(0, model.weights_bytes - stored) if set(model.parameters) - _FLOATS else 0
+    found = {dtype: count * _loaded(dtype, shape, quantization) for dtype, count in floats.items()}
+    return {**found, "packed": _padded(packed, shape, quantization, size)} if packed else found
 
 
-def _activations(ask: Ask, shape: Shape, size: int) -> int:
-    """Gate and up projections are divided among devices; residual, attention input and output are not."""
-    widths = 2 * shape.intermediate_size // size + 4 * shape.hidden_size
-    logits = ask.max_num_seqs * shape.vocabulary * _LOGITS_BYTES
-    return ask.max_num_batched_tokens * widths * shape.element_bytes + logits
+def _loaded(dtype: str, shape: Shape, quantization: Quantization | None) -> int:
+    """Scales of quantised weights stay float32 where they are."""
+    return ELEMENT_BYTES[dtype] if quantization else shape.element_bytes
 
 
-def in_blocks(tokens: int, block: int) -> int:
-    """`tokens` rounded up to whole blocks."""
-    return -(-tokens // block) * block
+def _padded(packed: int, shape: Shape, quantization: Quantization | None, size: int) -> int:
+    """MXFP4 experts are padded on their way to the device."""
+    if quantization is None or "mxfp4" not in quantization.method or shape.experts is None:
+        return packed
+    width, hidden = shape.experts.intermediate_size, shape.hidden_size
+    padded = size * parallel.in_steps(-(-width // size), _MXFP4_INTERMEDIATE) * parallel.in_steps(hidden, _MXFP4_HIDDEN)
+    return -(-packed * padded // (width * hidden))
+
+
+def _derived(shape: Shape) -> int:
+    """MLA keeps its key and value projections a second time, unpacked (layers/attention/mla_attention.py: W_UK_T, W_UV)."""
+    latent = shape.latent
+    if latent is None:
+        return 0
+    return shape.layers * shape.attention_heads * latent.kv_rank * (latent.key + latent.value) * shape.element_bytes
+
+
+def _attention(shape: Shape, size: int) -> int:
+    """Elements for one token: queries, keys, values and the output of all heads; MLA unpacks a prompt's keys and values."""
+    latent = shape.latent
+    if latent:
+        key = latent.key + latent.rotary
+        return shape.attention_heads * 2 * (key + latent.value) // size + latent.query_rank + latent.kv_rank
+    return 2 * (shape.attention_heads + shape.key_value_heads) * shape.head_size // size
+
+
+def _mlp(shape: Shape, size: int) -> int:
+    """Elements for one token: gate, up and their product; experts' workspaces as of fused_moe/experts/triton_moe.py."""
+    experts = shape.experts
+    if experts is None:
+        return 3 * shape.intermediate_size // size
+    part = experts.intermediate_size // size
+    workspaces = max(part, shape.hidden_size) + max(2 * part, shape.hidden_size)
+    mixture = experts.per_token * workspaces + 3 * experts.shared_size // size
+    # Its first layers may be dense, and wider than its experts.
+    return max(mixture, 3 * shape.intermediate_size // size)
 
 
 def mb(amount: float) -> int:

@@ -1,109 +1,79 @@
 """The resource contract: numbers computed by hand, refusals with a way out."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from functions.serve import architecture, contract, sizing
-from functions.serve.contract import Nearest, Split
-from functions.serve.sizing import Ask, ModelFacts
+from functions.serve import architecture, contract
+from functions.serve.ask import Ask, Card, ModelFacts
+from functions.serve.contract import Split
+from functions.serve.wayout import Nearest
 from tests.unit.serve_models import (
+    BERT_BASE,
+    DEEPSEEK_V2_LITE,
+    GEMMA2_9B,
+    GEMMA3_4B,
     LLAMA_3_8B,
     LLAMA_3_8B_FACTS,
-    QWEN2_7B,
-    QWEN3_0_6B,
+    MISTRAL_7B,
     SMOLLM2,
     SMOLLM2_FACTS,
     STRANGER,
+    XLM_ROBERTA,
     cpu,
     facts,
     gpu,
 )
 
-# 2 (keys and values) x layers x key-value heads x head size x 2 bytes.
-CACHE_PER_TOKEN = [
-    pytest.param(SMOLLM2, 2 * 30 * 3 * 64 * 2, id="SmolLM2: 23,040 bytes"),
-    pytest.param(LLAMA_3_8B, 2 * 32 * 8 * 128 * 2, id="Llama 3 8B: 131,072 bytes"),
-    pytest.param(QWEN2_7B, 2 * 28 * 4 * 128 * 2, id="Qwen2 7B: 57,344 bytes"),
-    pytest.param(QWEN3_0_6B, 2 * 28 * 8 * 128 * 2, id="Qwen3 0.6B: head_dim counts, 114,688 bytes"),
-    pytest.param(STRANGER, 2 * 32 * 32 * 128 * 2, id="unknown: as if every head had its own, 524,288 bytes"),
-]
-
-
-@pytest.mark.parametrize(("config", "expected"), CACHE_PER_TOKEN)
-def test_cache_per_token(config: dict[str, Any], expected: int) -> None:
-    """Grouped-query attention is counted by its key-value heads; an unknown architecture by all heads."""
-    assert architecture.read(config).cache_bytes_per_token(1, 2) == expected
-
-
-@pytest.mark.parametrize(("devices", "expected"), [(1, 131072), (4, 32768), (8, 16384), (16, 16384)])
-def test_devices_share_heads_until_each_has_one(devices: int, expected: int) -> None:
-    """With more devices than key-value heads every device keeps a copy of one."""
-    assert architecture.read(LLAMA_3_8B).cache_bytes_per_token(devices, 2) == expected
-
-
-WEIGHTS = [
-    pytest.param(facts(SMOLLM2, 1000), "auto", 2000, id="half precision stays"),
-    pytest.param(facts(SMOLLM2, 1000, "F32"), "auto", 2000, id="float32 is halved"),
-    pytest.param(facts(SMOLLM2, 1000), "float32", 4000, id="float32 on request"),
-    pytest.param(ModelFacts(SMOLLM2, 1500, {"U8": 1000, "BF16": 250}), "auto", 1500, id="packed weights as stored"),
-    pytest.param(ModelFacts(SMOLLM2, 1234, {}), "auto", 1234, id="nothing counted: the files' size"),
-]
-
-
-@pytest.mark.parametrize(("model", "dtype", "expected"), WEIGHTS)
-def test_weights_count_as_loaded(model: ModelFacts, dtype: str, expected: int) -> None:
-    """The precision that vLLM loads decides, not the one on disk."""
-    element = architecture.read(model.config, dtype).element_bytes
-    assert sizing.loaded_weights(model, element) == expected
+CALIBRATED = {"quantization_config": {"quant_method": "compressed-tensors", "kv_cache_scheme": {"num_bits": 8}}}
 
 
 def test_smollm2_on_a_laptop() -> None:
     """Each part, rounded up to a whole MB.
 
-    134,515,008 x 2 bytes; eight requests of 4,096 tokens at 23,040 bytes; 2,048 x (2 x 1,536 + 4 x 576) x 2 bytes and
-    8 x 49,152 x 8 bytes; 1,000 MB of engine.
+    134,515,008 x 2 bytes; eight requests of 4,096 tokens at 23,040 bytes, and a block of 128 that vLLM keeps; 2,048 x
+    (3 x 1,536 + 4 x 576) x 2 bytes, 8 x 8,192 x 64 bytes and 8 x 49,152 x 24 bytes; 1,000 MB of engine.
     """
     verdict = contract.assess(SMOLLM2_FACTS, cpu(4096))
-    assert verdict.split == Split(weights_mb=257, kv_cache_mb=720, activations_mb=24, overhead_mb=1000)
+    assert verdict.split == Split(weights_mb=257, kv_cache_mb=723, activations_mb=40, overhead_mb=1000)
 
 
 def test_the_cache_is_what_running_requests_can_use() -> None:
     """On a CPU memory that no request can ever touch is not taken."""
     verdict = contract.assess(SMOLLM2_FACTS, cpu(16384))
-    assert (verdict.kv_tokens, verdict.kv_cache_bytes) == (8 * 4096, 8 * 4096 * 23040)
+    assert (verdict.concurrency, verdict.kv_cache_bytes) == (8, (8 * 4096 + 128) * 23040)
 
 
 def test_less_memory_means_less_cache() -> None:
     """What is left beside weights, activations and engine is cut into whole blocks of 128 tokens."""
     verdict = contract.assess(SMOLLM2_FACTS, cpu(1500))
-    # 1500 - 1000 - (269,030,016 + 22,020,096 + 3,145,728) / 2**20 = 219.4 MB: 78 blocks of 2.8125 MB.
-    assert (verdict.fits, verdict.kv_tokens) == (True, 78 * 128)
+    # 1500 - 1000 - (269,030,016 + 41,943,040) / 2**20 = 203.4 MB: 72 blocks of 2.8125 MB, of which one is never used.
+    assert (verdict.fits, verdict.kv_tokens, verdict.concurrency) == (True, 72 * 128, 2)
 
 
 def test_a_shorter_context_is_chosen_when_nobody_asked_for_one() -> None:
-    """Room for 8 blocks serves 1,024 tokens instead of refusing."""
-    verdict = contract.assess(SMOLLM2_FACTS, cpu(1305))
-    assert (verdict.fits, verdict.max_model_len) == (True, 1024)
+    """Room for eleven blocks serves 1,280 tokens instead of refusing."""
+    verdict = contract.assess(SMOLLM2_FACTS, cpu(1330))
+    assert (verdict.fits, verdict.max_model_len) == (True, 1280)
 
 
-def test_a_context_that_was_asked_for_is_not_shortened() -> None:
-    """The refusal names every part, what may be used, and both ways out."""
-    verdict = contract.assess(SMOLLM2_FACTS, cpu(1305, max_model_len=8192))
-    assert verdict.fits is False
+def test_a_refusal_has_the_numbers() -> None:
+    """What is needed, of what, and the ways out."""
+    verdict = contract.assess(SMOLLM2_FACTS, cpu(1330, max_model_len=8192))
     assert verdict.reason == (
-        "1461 MB are needed for 1 x 8192 tokens: weights 257, KV cache 180, activations 24, runtime 1000, "
-        "files while starting 0; 1305 MB of the 1305 MB asked for can be used. "
-        "What would fit: memory_mb 1536 or max_model_len 1024"
+        "1480 MB are needed for 1 x 8192 tokens: weights 257, KV cache 183, activations 40, runtime 1000, "
+        "files while starting 0; 1330 MB of the 1330 MB asked for can be used. "
+        "What would fit: memory_mb 1536 or max_model_len 1280"
     )
 
 
 REFUSALS = [
     pytest.param(cpu(1024), Nearest(None, 1536), id="not even weights and engine"),
-    pytest.param(cpu(1305, max_model_len=8192), Nearest(1024, 1536), id="a shorter context"),
+    pytest.param(cpu(1330, max_model_len=8192), Nearest(1280, 1536), id="a shorter context"),
     pytest.param(cpu(2048, max_model_len=4096, concurrency=64), Nearest(512, 7168), id="too many at once: 64 x 90 MB"),
-    pytest.param(cpu(1500, staged=True), Nearest(None, 1792), id="the files are held beside the weights"),
+    pytest.param(
+        cpu(1500, staged=True), Nearest(None, 1792, weight_bits=8), id="the files are held beside the weights"
+    ),
     pytest.param(cpu(65536, max_model_len=9000), Nearest(8192, 65536), id="longer than the model was trained for"),
 ]
 
@@ -117,15 +87,27 @@ def test_a_refusal_names_the_nearest_that_fits(ask: Ask, expected: Nearest) -> N
     assert contract.assess(SMOLLM2_FACTS, nearest).fits
 
 
+def test_a_refusal_on_a_gpu_names_every_way_out() -> None:
+    """More of the same card, a larger card, a smaller cache, smaller weights: each alone is enough."""
+    cards = (Card("T4", 15360), Card("L4", 23034), Card("L40S", 46068), Card("H200", 143771))
+    ask = gpu(23034, max_model_len=32768, cards=cards, kv_cache_dtypes=("auto", "fp8"))
+    nearest = contract.assess(LLAMA_3_8B_FACTS, ask).nearest
+    assert nearest is not None
+    assert (nearest.gpus, nearest.gpu, nearest.kv_cache_dtype, nearest.weight_bits) == (2, "L40S", "fp8", 8)
+    ways = [replace(ask, count=2), replace(ask, memory_mb=46068), replace(ask, kv_cache_dtype="fp8")]
+    assert [contract.assess(LLAMA_3_8B_FACTS, way).fits for way in ways] == [True, True, True]
+
+
 def test_llama_8b_on_an_l4() -> None:
-    """Of 90 % of an L4 weights, activations and CUDA leave 20,730.6 - 15,316.5 - 426.5 - 2,048 MB: 1,469 blocks of 2 MB."""
+    """Of 90 % of an L4 weights, activations and CUDA leave 2,505 MB: 1,252 blocks of 2 MB, one of which is never used."""
     verdict = contract.assess(LLAMA_3_8B_FACTS, gpu(23034))
     assert (verdict.fits, verdict.max_model_len, verdict.kv_tokens, verdict.tensor_parallel) == (
         True,
         16384,
-        1469 * 16,
+        1252 * 16,
         1,
     )
+    assert (verdict.concurrency, verdict.longest_model_len, verdict.weights_mb) == (1, 1251 * 16, {"BF16": 15317})
 
 
 PARALLEL = [
@@ -143,18 +125,72 @@ def test_the_fewest_devices_that_hold_it(ask: Ask, expected: int) -> None:
     assert (verdict.fits, verdict.tensor_parallel) == (True, expected)
 
 
-@pytest.mark.parametrize(("size", "count"), [(3, 4), (8, 4)])
-def test_an_impossible_tensor_parallel_size_is_refused(size: int, count: int) -> None:
-    """It has to divide the attention heads and be at most the devices."""
+IMPOSSIBLE = [
+    (3, 4, "it cannot cut 32 attention heads, 8 key-value heads, an intermediate size of 14336; possible are 1, 2, 4"),
+    (8, 4, "there are 4 devices; possible are 1, 2, 4"),
+]
+
+
+@pytest.mark.parametrize(("size", "count", "why"), IMPOSSIBLE)
+def test_an_impossible_tensor_parallel_size_is_refused(size: int, count: int, why: str) -> None:
+    """It has to divide what vLLM divides and be at most the devices; the refusal lists what would."""
     verdict = contract.assess(LLAMA_3_8B_FACTS, gpu(80000, count, tensor_parallel=size))
     assert (verdict.fits, verdict.nearest) == (False, None)
-    assert f"tensor_parallel_size {size} is not possible with {count} devices" in verdict.reason
+    assert verdict.reason == f"tensor_parallel_size {size} is not possible: {why}"
 
 
-def test_fp8_halves_the_cache() -> None:
-    """The cache has its own precision."""
-    verdict = contract.assess(LLAMA_3_8B_FACTS, gpu(23034, kv_cache_dtype="fp8"))
-    assert verdict.kv_bytes_per_token == 65536
+def test_devices_that_share_a_model_pay_for_speaking() -> None:
+    """parallel_mb counts only where there is more than one."""
+    shares = [contract.assess(LLAMA_3_8B_FACTS, gpu(80000, 2, parallel_mb=512, tensor_parallel=n)) for n in (1, 2)]
+    assert [verdict.split.overhead_mb for verdict in shares] == [2048, 2 * (2048 + 512)]
+
+
+CACHES = [
+    pytest.param(LLAMA_3_8B_FACTS, "auto", 131072, id="the model's own precision"),
+    pytest.param(LLAMA_3_8B_FACTS, "fp8", 65536, id="fp8 halves it"),
+    pytest.param(replace(LLAMA_3_8B_FACTS, config={**LLAMA_3_8B, **CALIBRATED}), "auto", 65536, id="calibrated fp8"),
+    pytest.param(
+        replace(LLAMA_3_8B_FACTS, config=GEMMA2_9B), "auto", 42 * 8192, id="windows no shorter than the context"
+    ),
+]
+
+
+@pytest.mark.parametrize(("model", "dtype", "expected"), CACHES)
+def test_the_cache_has_its_own_precision(model: ModelFacts, dtype: str, expected: int) -> None:
+    """Asked for, or as the checkpoint was calibrated; a token's share of a request of 4,096."""
+    verdict = contract.assess(model, gpu(80000, kv_cache_dtype=dtype, max_model_len=4096, batches=2))
+    assert expected <= verdict.kv_bytes_per_token <= expected * 1.005
+
+
+def test_a_window_makes_room_for_more() -> None:
+    """Mistral's 32,768 tokens cost what 6,160 do: the window, a batch, and the blocks where both begin."""
+    verdict = contract.assess(facts(MISTRAL_7B, 7_241_732_096), gpu(23034, max_model_len=32768))
+    assert verdict.kv_bytes_per_token == 385 * 16 * 131072 // 32768
+
+
+def test_an_encoder_needs_no_cache_but_takes_texts_whole() -> None:
+    """A batch is at least one text of the longest; as many run at once as the engine takes."""
+    verdict = contract.assess(facts(BERT_BASE, 109_482_240, "F32"), cpu(2048, max_num_batched_tokens=256))
+    assert (verdict.fits, verdict.kv_cache_bytes, verdict.max_model_len) == (True, 0, 512)
+    assert (verdict.concurrency, verdict.batched_tokens) == (8, 512)
+
+
+def test_positions_behind_the_padding_token_do_not_count() -> None:
+    """XLM-RoBERTa has 514 positions and reads 512 tokens."""
+    assert architecture.read(XLM_ROBERTA).max_position == 512
+
+
+def test_latent_attention_on_a_cpu_takes_prompts_whole() -> None:
+    """VLLM switches chunked prefill off there, so that a batch is as long as the context; a GPU cuts them."""
+    model = facts(DEEPSEEK_V2_LITE, 15_706_484_224)
+    verdicts = [contract.assess(model, ask) for ask in (cpu(65536, max_model_len=8192), gpu(81559, max_model_len=8192))]
+    assert [verdict.batched_tokens for verdict in verdicts] == [8192, 2048]
+
+
+def test_scaled_positions_count_once() -> None:
+    """Linear scaling multiplies what the field says; YaRN and Llama 3 have put the product there."""
+    scaled = {kind: {**LLAMA_3_8B, "rope_scaling": {"rope_type": kind, "factor": 4.0}} for kind in ("linear", "yarn")}
+    assert [architecture.read(config).max_position for config in scaled.values()] == [4 * 131072, 131072]
 
 
 @pytest.mark.parametrize("missing", ["hidden_size", "num_attention_heads", "num_hidden_layers", "vocab_size"])
@@ -176,9 +212,17 @@ def test_a_lying_config_is_refused(value: object) -> None:
 def test_an_unknown_architecture_states_its_bound() -> None:
     """The verdict says what was assumed."""
     verdict = contract.assess(facts(STRANGER, 8_030_261_248), gpu(80000))
-    assert verdict.assumptions == (
-        "StrangerForCausalLM is not a known architecture: every attention head is counted as keeping its own cache",
-    )
+    (assumption,) = verdict.assumptions
+    assert assumption.startswith("StrangerForCausalLM is not a known architecture: every attention head of every layer")
+
+
+def test_what_is_not_counted_is_said() -> None:
+    """A model that also sees, or that predicts several tokens, says what the numbers leave out or put in."""
+    shapes = [architecture.read(config) for config in (GEMMA3_4B, {**SMOLLM2, "num_nextn_predict_layers": 1})]
+    assert [shape.assumptions for shape in shapes] == [
+        ("pictures and sound take activations of their own, which are not counted",),
+        ("layers that predict several tokens are counted although vLLM leaves them out",),
+    ]
 
 
 def test_the_language_part_of_a_model_that_sees_is_sized() -> None:

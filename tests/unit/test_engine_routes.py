@@ -30,6 +30,22 @@ def test_no_other_spelling_is_a_route(path: bytes) -> None:
     assert refused("GET", path) == 404
 
 
+CHOSEN = [
+    pytest.param("", [b"/v1/completions", b"/v1/embeddings"], id="nothing said: all"),
+    pytest.param('["/v1/embeddings"]', [b"/v1/embeddings"], id="vectors alone"),
+    pytest.param('["/v1/rerank"]', [b"/v1/rerank"], id="one that only the runtime's file knows"),
+]
+
+
+@pytest.mark.parametrize(("paths", "expected"), CHOSEN)
+def test_an_engine_takes_what_its_runtime_lists(paths: str, expected: list[bytes]) -> None:
+    """Health and the list of models are always there; whatever else costs tokens needs an identity and is counted."""
+    table = routes.chosen(paths)
+    posted = [path for path in (b"/v1/completions", b"/v1/embeddings", b"/v1/rerank") if path in table]
+    assert (posted, {table[path] for path in posted}) == (expected, {routes.Route("POST", generates=True)})
+    assert [routes.decide("GET", path, table).generates for path in (b"/health", b"/v1/models")] == [False, False]
+
+
 def test_only_health_is_open() -> None:
     """A new route needs an identity unless somebody says otherwise."""
     assert [path for path, route in routes.ROUTES.items() if not route.needs_identity] == [b"/health"]

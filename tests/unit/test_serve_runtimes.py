@@ -1,5 +1,6 @@
 """Runtime files and the allow-list of parameters: nothing but bounded numbers, booleans and listed words gets through."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,19 +8,12 @@ import pytest
 
 from functions.serve import planning, runtimes
 from functions.serve.engine.arguments import chosen
-from functions.serve.planning import Model
 from functions.serve.problems import BadParameter, UnknownRuntime
-from functions.serve.requests import Gpu, Scale, ServeOptions
-from functions.serve.runtimes import Runtime, RuntimeFileError, Runtimes, Scaling
-from tests.unit.serve_models import SMOLLM2
+from functions.serve.requests import ServeOptions
+from functions.serve.runtimes import Runtime, RuntimeFileError, Runtimes
+from tests.unit.serve_models import EMBEDDER, GGUF, MODEL
 
-BUILT_IN = ["vllm", "vllm-cpu"]
-MODEL = Model(
-    "11111111-1111-4111-8111-111111111111",
-    "SmolLM2-135M-Instruct",
-    "available",
-    {"config": SMOLLM2, "weights_bytes": 269_030_016, "parameters": {"BF16": 134_515_008}},
-)
+BUILT_IN = ["vllm", "vllm-cpu", "vllm-embed"]
 # One file that says everything there is to say.
 FILE = """
 name: other
@@ -28,6 +22,8 @@ image: other
 command: [other]
 arguments: []
 environment: {}
+kinds: {generate: {paths: [/v1/completions]}}
+formats: [safetensors]
 needs: {overhead_mb: 1, utilization: 1.0, block_tokens: 1, max_num_seqs: 1, max_num_batched_tokens: 1,
         usual_context: 128, staged: false}
 resources: {cpu: 100m, memory_mb: 512}
@@ -57,6 +53,20 @@ ATTACKS = [
     {"dtype": "bfloat16\n"},
     {"seed": -1},
     {"model": "s3://other/model"},
+    {"max_model_len\n--trust-remote-code": 2048},
+    {"max_model_len": [2048, "--trust-remote-code"]},
+    {"max_model_len": {"--middleware": "os.system"}},
+    {"max_model_len": float("nan")},
+    {"max_model_len": float("inf")},
+    {"gpu_memory_utilization": float("nan")},
+    {"gpu_memory_utilization": "0.9; --api-key x"},
+    {"quantization": "awq"},
+    {"--middleware": "functions.serve.engine.edge.Edge"},
+    {"runner": "pooling"},
+    {"tool_parser_plugin": "/models/plugin.py"},
+    {"chat_template": "{{ cycler.__init__.__globals__ }}"},
+    {"dtype": ["auto"]},
+    {"seed": "0x10"},
     {"middleware": "os.system"},
     {"": 1},
     {"enable_prefix_caching": "true"},
@@ -99,63 +109,16 @@ def test_the_engine_takes_every_parameter(name: str, *, truth: bool) -> None:
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_the_engine_takes_what_the_contract_chose(name: str) -> None:
     """The whole argument list of a plan passes the engine's allow-list."""
-    plan = planning.plan(MODEL, ServeOptions(), Runtimes(), name)
+    model = EMBEDDER if name == "vllm-embed" else MODEL
+    plan = planning.plan(model, ServeOptions(runtime=name), Runtimes(), "vllm")
     assert chosen(str(list(plan.arguments)).replace("'", '"'))
-
-
-def test_arguments_of_the_laptop() -> None:
-    """The contract's numbers are the engine's options; the cache in bytes, since whole GiB are too coarse."""
-    options = ServeOptions(params={"max_model_len": 2048, "dtype": "bfloat16", "enable_prefix_caching": False})
-    plan = planning.plan(MODEL, options, Runtimes(), "vllm-cpu")
-    assert plan.arguments == (
-        "--enforce-eager",
-        "--max-model-len",
-        "2048",
-        "--max-num-seqs",
-        "8",
-        "--max-num-batched-tokens",
-        "2048",
-        "--kv-cache-memory-bytes",
-        str(8 * 2048 * 23040),
-        "--dtype",
-        "bfloat16",
-        "--no-enable-prefix-caching",
-    )
-
-
-def test_a_gpu_server_gets_the_share_that_the_contract_counted() -> None:
-    """The engine takes that part of the device, no other."""
-    options = ServeOptions(gpu=Gpu(memory_mb=81559, count=2), params={"gpu_memory_utilization": 0.5})
-    plan = planning.plan(MODEL, options, Runtimes(), "vllm")
-    assert plan.arguments[-2:] == ("--gpu-memory-utilization", "0.5")
-    assert plan.gpus == 1
-
-
-def test_memory_is_requested_as_needed_and_limited_as_asked() -> None:
-    """A CPU server is scheduled with what the contract computed."""
-    plan = planning.plan(MODEL, ServeOptions(memory_mb=8192), Runtimes(), "vllm-cpu")
-    assert (plan.request_mb, plan.memory_mb) == (plan.verdict.total_mb, 8192)
-
-
-SCALES = [
-    pytest.param(Scale(), Scaling(0, 1, 8, 60, 0), id="the runtime's"),
-    pytest.param(Scale(min=2), Scaling(2, 2, 8, 60, 0), id="a minimum lifts the maximum"),
-    pytest.param(Scale(max=3, target=1, window_s=6, retention_s=30), Scaling(0, 3, 1, 6, 30), id="as asked for"),
-]
-
-
-@pytest.mark.parametrize(("asked", "expected"), SCALES)
-def test_scale(asked: Scale, expected: Scaling) -> None:
-    """What a request leaves out is the runtime's choice."""
-    plan = planning.plan(MODEL, ServeOptions(scale=asked), Runtimes(), "vllm-cpu")
-    assert plan.scale == expected
 
 
 def test_an_unknown_runtime_lists_those_that_exist() -> None:
     """The caller can choose from the message."""
     with pytest.raises(UnknownRuntime) as refusal:
         Runtimes().get("vllm-tpu")
-    assert refusal.value.detail == "'vllm-tpu' is not a runtime; there are: vllm, vllm-cpu"
+    assert refusal.value.detail == "'vllm-tpu' is not a runtime; there are: vllm, vllm-cpu, vllm-embed"
 
 
 def test_a_further_runtime_needs_only_a_file(tmp_path: Path) -> None:
@@ -163,6 +126,21 @@ def test_a_further_runtime_needs_only_a_file(tmp_path: Path) -> None:
     (tmp_path / "other.yaml").write_text(FILE)
     known = Runtimes(str(tmp_path))
     assert (known.get("other").command, known.get("vllm").name) == (("other",), "vllm")
+
+
+def test_a_gguf_model_has_a_contract_where_a_runtime_reads_it(tmp_path: Path) -> None:
+    """Its metadata stands in for config.json; the runtime is a file that somebody adds."""
+    (tmp_path / "other.yaml").write_text(FILE.replace("formats: [safetensors]", "formats: [gguf]"))
+    metadata = {"format": "gguf", "gguf": GGUF, "weights_bytes": 98_000_000, "parameters": {"Q4_K": 134_515_008}}
+    plan = planning.plan(replace(MODEL, metadata=metadata), ServeOptions(), Runtimes(str(tmp_path)), "vllm-cpu")
+    assert (plan.runtime.name, plan.verdict.fits, plan.verdict.split.weights_mb) == ("other", True, 94)
+
+
+def test_a_further_gpu_needs_only_a_line(tmp_path: Path) -> None:
+    """TORPOR_RUNTIMES_DIR's gpus.yaml adds to the built-in table and wins over it."""
+    (tmp_path / "gpus.yaml").write_text("MI300X: 196288\nT4: 15000\n")
+    known = Runtimes(str(tmp_path))
+    assert [known.card(name).memory_mb for name in ("MI300X", "T4", "L4")] == [196288, 15000, 23034]
 
 
 def test_the_stub_of_the_tests_is_a_runtime() -> None:

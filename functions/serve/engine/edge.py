@@ -12,6 +12,7 @@ from functools import partial
 from functions.kit import remote, trace
 from functions.kit.settings import load
 from functions.kit.signature import Keyring
+from functions.serve.engine import routes
 from functions.serve.engine.middleware import App, Deps, Middleware
 from functions.serve.engine.phases import since_start
 from functions.serve.engine.settings import EdgeSettings
@@ -32,6 +33,7 @@ def deps(settings: EdgeSettings) -> Deps:
         max_body_bytes=settings.max_body_bytes,
         max_choices=settings.max_choices,
         max_inputs=settings.max_inputs,
+        routes=routes.chosen(settings.paths),
         ready=partial(_started, settings.traceparent),
         model_uuid=settings.model_uuid,
     )

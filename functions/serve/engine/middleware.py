@@ -7,8 +7,8 @@ tests. An inference request costs no hop and no round trip here: keys are cached
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -18,7 +18,7 @@ from functions.kit.identity import Identity
 from functions.kit.problem import Forbidden, Problem
 from functions.serve.engine import routes
 from functions.serve.engine.meter import Meter
-from functions.serve.engine.routes import Refusal
+from functions.serve.engine.routes import Refusal, Route
 
 Message: TypeAlias = MutableMapping[str, Any]
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -63,6 +63,7 @@ class Deps:
     # Time for the last usage to reach the Broker after the last stream has ended.
     flush_s: float = 5.0
     ready: Callable[[], None] = lambda: None
+    routes: Mapping[bytes, Route] = field(default_factory=lambda: routes.ROUTES)
     model_uuid: str = ""
 
 
@@ -80,7 +81,7 @@ class Middleware:
         if scope["type"] != "http":
             return await send({"type": "websocket.close", "code": 1008})
         try:
-            route = routes.decide(scope["method"], _raw_path(scope))
+            route = routes.decide(scope["method"], _raw_path(scope), self._deps.routes)
         except Refusal as refusal:
             return await _answer(refusal, send)
         if not route.needs_identity:

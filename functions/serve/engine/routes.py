@@ -30,6 +30,9 @@ ROUTES: Final[Mapping[bytes, Route]] = {
     b"/v1/embeddings": Route("POST", generates=True),
 }
 
+# What every engine answers, whatever its model is for.
+_ALWAYS: Final = frozenset({b"/health", b"/v1/models"})
+
 # Everything else is dropped: credentials, identity headers in any spelling (A14), and what vLLM would obey
 # (X-data-parallel-rank, its session and priority headers, X-Request-Id of a client's choosing).
 _PASSED: Final = frozenset(
@@ -73,9 +76,20 @@ _KINDS: Final = {
 }
 
 
-def decide(method: str, raw_path: bytes) -> Route:
+def chosen(paths: str) -> Mapping[bytes, Route]:
+    """The table of an engine that serves these paths: a JSON list; an empty text means all of ROUTES.
+
+    A path that is not in ROUTES is what a runtime's file adds: posted to, bounded and counted like the others.
+    """
+    if not paths:
+        return ROUTES
+    listed = [path.encode() for path in msgspec.json.decode(paths, type=list[str])]
+    return {path: ROUTES.get(path) or Route("POST", generates=True) for path in (*sorted(_ALWAYS), *listed)}
+
+
+def decide(method: str, raw_path: bytes, table: Mapping[bytes, Route] = ROUTES) -> Route:
     """The route of a request. Raises Refusal 404 or 405."""
-    route = ROUTES.get(raw_path)
+    route = table.get(raw_path)
     if route is None:
         raise Refusal(404, "there is nothing here; see /v1/models", "not_found")
     if method != route.method:

@@ -30,6 +30,11 @@ class EdgeSettings:
         env="TORPOR_ENGINE_EVENT_KEY",
         why="signs `usage.recorded` and is good for nothing else; several with commas between: the first signs",
     )
+    paths: str = setting(
+        env="TORPOR_ENGINE_PATHS",
+        default="",
+        why="JSON list of the paths that clients may post to, from the runtime's file; empty: all that the edge knows",
+    )
     max_body_bytes: int = setting(
         env="TORPOR_ENGINE_MAX_BODY_BYTES",
         default=4 * 1024 * 1024,
