@@ -5,8 +5,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from functions.download import states
 from functions.download.problems import LeaseLost
+from functions.download.states import FILE, FileCause
 from functions.kit.db import Database, queries
 
 SQL: Final = queries(str(Path(__file__)))
@@ -55,7 +55,7 @@ class FileRows:
 
     async def claim(self, model_uuid: str, path: str) -> FileRow | None:
         """The file, leased to the caller; None when it is leased already, finished or no longer wanted."""
-        allowed, after = states.allowing(states.FILE, "claimed"), states.target(states.FILE, "claimed")
+        allowed, after = FILE.allowing(FileCause.CLAIMED), FILE.target(FileCause.CLAIMED)
         row = await self._db.fetchrow(SQL.claim_file, model_uuid, path, allowed, after, LEASE_S)
         return _file(row) if row is not None else None
 
@@ -78,18 +78,20 @@ class FileRows:
             file.upload_id, file.etag, LEASE_S,
         )  # fmt: skip
         if lease is None:
-            raise LeaseLost(file.path)
+            raise LeaseLost(FileCause.CLAIMED)
         file.lease = lease
 
-    async def release(self, file: FileRow, event: str = "claimed", error: str | None = None, on: Any = None) -> None:
+    async def release(
+        self, file: FileRow, cause: FileCause = FileCause.CLAIMED, error: str | None = None, on: Any = None
+    ) -> None:
         """Give the lease back, inside the transaction `on` when there is one. Raises LeaseLost."""
         execute = on.fetchval if on is not None else self._db.fetchval
         path = await execute(
-            SQL.release_file, file.model_uuid, file.path, file.lease, states.target(states.FILE, event), file.bytes_done,
+            SQL.release_file, file.model_uuid, file.path, file.lease, FILE.target(cause), file.bytes_done,
             0.0 if error else file.rate_bps, file.hash_state, file.upload_id, file.etag, file.attempts, error, file.restarts,
         )  # fmt: skip
         if path is None:
-            raise LeaseLost(file.path)
+            raise LeaseLost(cause)
 
 
 def _file(row: Any) -> FileRow:

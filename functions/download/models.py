@@ -1,23 +1,26 @@
 """State changes of models that more than one handler makes: failing, cancelling, and what both leave to clean up."""
 
-from functions.download import states
 from functions.download.files import SQL
+from functions.download.states import FILE, MODEL, FileCause, ModelCause
+from functions.kit import history
 from functions.kit.bus import Unit
 from functions.kit.events import ModelFailed
+from functions.kit.history import Attempt
 
 # A reason is for people to read and for a database column, not for a page.
 MAX_REASON = 1000
 
 
-async def fail(unit: Unit, model_uuid: str, event: str, code: str, reason: str) -> bool:
-    """Take the model to `failed` by `event` (refused, cancelled), stop its transfers and tell the others.
+async def fail(unit: Unit, model_uuid: str, cause: ModelCause, code: str, reason: str) -> bool:
+    """Take the model to `failed` by `cause` (refused, cancelled), stop its transfers and tell the others.
 
-    Answers whether it was on its way at all; a model that is not is left as it is.
+    Answers whether it was on its way at all; a model that is not is left as it is, which goes into the history.
     """
     reason = reason[:MAX_REASON]
-    allowed, after = states.allowing(states.MODEL, event), states.target(states.MODEL, event)
-    await unit.connection.fetchval(SQL.lock_model, model_uuid)
-    if await unit.connection.fetchval(SQL.move_model, model_uuid, allowed, after, code, reason) is None:
+    state = await unit.connection.fetchval(SQL.lock_model, model_uuid)
+    move = (MODEL.allowing(cause), MODEL.target(cause), code, reason)
+    if await unit.connection.fetchval(SQL.move_model, model_uuid, *move) is None:
+        await history.refused(unit, MODEL, Attempt(model_uuid, state, cause, reason))
         return False
     await stop_transfers(unit, model_uuid)
     unit.emit(ModelFailed(model_uuid, reason))
@@ -26,5 +29,5 @@ async def fail(unit: Unit, model_uuid: str, event: str, code: str, reason: str) 
 
 async def stop_transfers(unit: Unit, model_uuid: str) -> None:
     """Take every running file's lease, so that its worker stops at its next beat."""
-    allowed, after = states.allowing(states.FILE, "abandoned"), states.target(states.FILE, "abandoned")
+    allowed, after = FILE.allowing(FileCause.ABANDONED), FILE.target(FileCause.ABANDONED)
     await unit.connection.execute(SQL.abandon_files, model_uuid, allowed, after)

@@ -10,11 +10,13 @@ from functions.download.plan import RemoteFile
 from functions.download.problems import SourceRefused, SourceUnwell
 from functions.download.publish import Publisher
 from functions.download.sources import HubSource, WebSource
+from functions.download.states import MODEL, ModelCause, ModelState
 from functions.download.web import Web
-from functions.kit import actors
+from functions.kit import history
 from functions.kit.bus import Bus, Duplicate
 from functions.kit.db import Database
 from functions.kit.events import CloudEvent, FileRequested, ModelRequested
+from functions.kit.history import Attempt
 from functions.kit.problem import Retry
 
 # How soon the Broker may ask again when the source does not answer.
@@ -37,11 +39,10 @@ class Planner:
         if await self._bus.seen(event):
             raise Duplicate(event.id)
         model = await self._db.fetchrow(SQL.model, model_uuid)
-        if model is None or model["status"] != "downloading":
+        if model is None:
             return
-        refusal = await actors.refusal(self._db, event.actor)
-        if refusal is not None:
-            await self._fail(event, model_uuid, "actor-refused", refusal)
+        if MODEL.after(ModelState(model["status"]), ModelCause.PLANNED) is None:
+            await self._too_late(event, model_uuid)
             return
         if await self._db.fetch(SQL.list_files, model_uuid):
             await self._ask_again(event, model_uuid)
@@ -70,8 +71,9 @@ class Planner:
         levels = {level for file in chosen if (level := plan.quant_level(file.path))}
         level = levels.pop() if len(levels) == 1 else None
         async with self._bus.transaction(cause=event) as unit:
-            await unit.connection.fetchval(SQL.lock_model, model_uuid)
+            state = await unit.connection.fetchval(SQL.lock_model, model_uuid)
             if await unit.connection.fetchval(SQL.pin_model, model_uuid, listing.revision, total, level) is None:
+                await history.refused(unit, MODEL, Attempt(model_uuid, state, ModelCause.PLANNED))
                 return
             await unit.connection.execute(
                 SQL.add_files,
@@ -102,7 +104,13 @@ class Planner:
 
     async def _fail(self, event: CloudEvent, model_uuid: str, code: str, reason: str) -> None:
         async with self._bus.transaction(cause=event) as unit:
-            await models.fail(unit, model_uuid, "refused", code, reason)
+            await models.fail(unit, model_uuid, ModelCause.REFUSED, code, reason)
+
+    async def _too_late(self, event: CloudEvent, model_uuid: str) -> None:
+        """The model is available, failed or deleted: whoever has it tried again sends an event of their own."""
+        async with self._bus.transaction(cause=event) as unit:
+            state = await unit.connection.fetchval(SQL.lock_model, model_uuid)
+            await history.refused(unit, MODEL, Attempt(model_uuid, state, ModelCause.PLANNED))
 
 
 def _patterns(source: sources.Source, include: list[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """What can go wrong with a source, in the two words of retry, and the problems that callers of the API see."""
 
+from functions.download.states import FileCause
 from functions.kit.problem import Conflict, NotFound, Unprocessable
 
 
@@ -24,7 +25,14 @@ class SourceUnwell(Exception):
 
 
 class LeaseLost(Exception):
-    """The file is no longer this worker's: cancelled, deleted, failed, or taken over after a silence."""
+    """The file is no longer this worker's: cancelled, deleted, failed, or taken over after a silence.
+
+    cause: what the worker was about to do to it.
+    """
+
+    def __init__(self, cause: FileCause) -> None:
+        super().__init__(cause)
+        self.cause = cause
 
 
 class ModelNotFound(NotFound):

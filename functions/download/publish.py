@@ -11,13 +11,16 @@ from typing import Any
 
 import msgspec
 
-from functions.download import facts, manifest, models, states
+from functions.download import facts, manifest, models
 from functions.download.cleanup import Cleanup
 from functions.download.files import SQL, object_key
 from functions.download.manifest import IncompleteModel, StoredFile
+from functions.download.states import MODEL, ModelCause, ModelState
+from functions.kit import history
 from functions.kit.bus import Bus
 from functions.kit.db import Database
 from functions.kit.events import ModelAvailable
+from functions.kit.history import Attempt
 from functions.kit.objects import Objects
 
 _LOG = logging.getLogger("torpor.download")
@@ -38,7 +41,7 @@ class Publisher:
         model = await self._db.fetchrow(SQL.model, model_uuid)
         rows = await self._db.fetch(SQL.list_files, model_uuid)
         ready = rows and all(row["status"] == "verified" for row in rows)
-        if model is None or model["status"] not in states.allowing(states.MODEL, "published") or not ready:
+        if model is None or MODEL.after(ModelState(model["status"]), ModelCause.PUBLISHED) is None or not ready:
             return
         files = [StoredFile(row["path"], row["size_bytes"], row["sha256"]) for row in rows]
         try:
@@ -53,18 +56,21 @@ class Publisher:
         document = manifest.make(model, files, datetime.now(UTC))
         await self._objects.put(manifest.key(model_uuid), msgspec.json.encode(document))
         place = f"s3://{self._bucket}/models/{model_uuid}"
-        allowed, after = states.allowing(states.MODEL, "published"), states.target(states.MODEL, "published")
-        async with self._bus.transaction(actor=model["actor"]) as unit:
+        allowed, after = MODEL.allowing(ModelCause.PUBLISHED), MODEL.target(ModelCause.PUBLISHED)
+        async with self._bus.transaction() as unit:
+            state = await unit.connection.fetchval(SQL.lock_model, model_uuid)
             moved = await unit.connection.fetchval(
                 SQL.publish_model, model_uuid, allowed, after, place, document.total_bytes, metadata
             )
-            if moved is not None:
-                unit.emit(ModelAvailable(model_uuid, model["model_name"]), modelname=model["model_name"])
+            if moved is None:
+                await history.refused(unit, MODEL, Attempt(model_uuid, state, ModelCause.PUBLISHED))
+                return
+            unit.emit(ModelAvailable(model_uuid, model["model_name"]), modelname=model["model_name"])
         _LOG.info("model %s is available: %d files, %d bytes", model_uuid, len(files), document.total_bytes)
 
     async def _refuse(self, model_uuid: str, reason: str) -> None:
         async with self._bus.transaction() as unit:
-            await models.fail(unit, model_uuid, "refused", "model-invalid", reason)
+            await models.fail(unit, model_uuid, ModelCause.REFUSED, "model-invalid", reason)
         await self._cleanup.abort_uploads(model_uuid)
 
     async def _read(self, model_uuid: str, file: StoredFile, start: int, end: int) -> bytes:

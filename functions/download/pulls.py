@@ -6,11 +6,12 @@ from typing import Any, Final
 
 import msgspec
 
-from functions.download import models, sources, states
+from functions.download import models, sources
 from functions.download.files import SQL
 from functions.download.problems import IllegalTransition, ModelInUse, ModelNameAmbiguous, ModelNotFound, SourceInvalid
 from functions.download.requests import PullRequest
 from functions.download.sources import HubSource, Source
+from functions.download.states import FILE, MODEL, FileCause, ModelCause
 from functions.kit.bus import Bus, Unit
 from functions.kit.db import Database
 from functions.kit.events import ModelDeleted, ModelRequested
@@ -36,15 +37,15 @@ class Pulls:
             else:
                 found = await unit.connection.fetchrow(SQL.find_request, _request_key(request, source))
                 added = found["uuid"]
-                if found["status"] in states.allowing(states.MODEL, "retried"):
-                    await _try_again(unit, added, actor)
+                if found["status"] in MODEL.allowing(ModelCause.RETRIED):
+                    await _try_again(unit, added)
         return await self.show(added)
 
     async def retry(self, wanted: str, actor: str) -> dict[str, Any]:
         """Try a failed model again: verified files stay, the rest is fetched."""
         model_uuid = await self.find(wanted)
         async with self._bus.transaction(actor=actor) as unit:
-            if not await _try_again(unit, model_uuid, actor):
+            if not await _try_again(unit, model_uuid):
                 raise IllegalTransition("only a failed model can be retried")
         return await self.show(model_uuid)
 
@@ -52,7 +53,7 @@ class Pulls:
         """Stop a download; its record stays, failed as cancelled, and can be retried."""
         model_uuid = await self.find(wanted)
         async with self._bus.transaction(actor=actor) as unit:
-            if not await models.fail(unit, model_uuid, "cancelled", CANCELLED, f"cancelled by {actor}"):
+            if not await models.fail(unit, model_uuid, ModelCause.CANCELLED, CANCELLED, f"cancelled by {actor}"):
                 raise IllegalTransition("only a model that is being downloaded can be cancelled")
         return await self.show(model_uuid)
 
@@ -64,7 +65,7 @@ class Pulls:
             servers = [row["service_name"] for row in await unit.connection.fetch(SQL.servers_of_model, model_uuid)]
             if servers:
                 raise ModelInUse(f"served by {', '.join(servers)}: DELETE /serve/{servers[0]} first", servers=servers)
-            allowed, after = states.allowing(states.MODEL, "deleted"), states.target(states.MODEL, "deleted")
+            allowed, after = MODEL.allowing(ModelCause.DELETED), MODEL.target(ModelCause.DELETED)
             if await unit.connection.fetchval(SQL.delete_model, model_uuid, allowed, after) is None:
                 raise ModelNotFound(f"the model {wanted} is deleted already")
             await models.stop_transfers(unit, model_uuid)
@@ -94,13 +95,12 @@ class Pulls:
         return source
 
 
-async def _try_again(unit: Unit, model_uuid: str, actor: str) -> bool:
-    allowed, after = states.allowing(states.MODEL, "retried"), states.target(states.MODEL, "retried")
-    if await unit.connection.fetchval(SQL.move_model, model_uuid, allowed, after, None, None) is None:
+async def _try_again(unit: Unit, model_uuid: str) -> bool:
+    again = (MODEL.allowing(ModelCause.RETRIED), MODEL.target(ModelCause.RETRIED))
+    if await unit.connection.fetchval(SQL.move_model, model_uuid, *again, None, None) is None:
         return False
-    await unit.connection.execute(SQL.asked_by, model_uuid, actor)
     await unit.connection.execute(SQL.drop_plan, model_uuid)
-    allowed, after = states.allowing(states.FILE, "retried"), states.target(states.FILE, "retried")
+    allowed, after = FILE.allowing(FileCause.RETRIED), FILE.target(FileCause.RETRIED)
     await unit.connection.execute(SQL.retry_files, model_uuid, allowed, after)
     unit.emit(ModelRequested(model_uuid))
     return True

@@ -25,7 +25,7 @@ FROM model_records WHERE uuid = $1;
 
 -- name: model
 -- What a plan needs.
-SELECT uuid, model_name, hf_name, source, revision, status, include, exclude, actor, created_at
+SELECT uuid, model_name, hf_name, source, revision, status, include, exclude, created_at
 FROM model_records WHERE uuid = $1;
 
 -- name: lock_model
@@ -43,10 +43,6 @@ RETURNING uuid;
 UPDATE model_records SET status = $3, request_key = NULL, updated_at = now()
 WHERE uuid = $1 AND status = ANY ($2::text[])
 RETURNING uuid;
-
--- name: asked_by
--- Somebody else asks for the model from now on: whoever tries it again.
-UPDATE model_records SET actor = $2 WHERE uuid = $1;
 
 -- name: note_model
 -- Say why a plan has to wait; the state stays.
@@ -103,6 +99,22 @@ RETURNING f.model_uuid, f.path, f.size_bytes, f.sha256, f.git_oid, f.url, f.etag
 -- Whether a worker holds the file now; answers nothing when there is no such file.
 SELECT coalesce(lease_until > now(), false) FROM model_files WHERE model_uuid = $1 AND path = $2;
 
+-- name: claimable
+-- Whether a worker could take the file by now: another one gave its lease back since the claim was tried.
+SELECT m.status = 'downloading' AND f.status IN ('pending', 'transferring')
+FROM model_files f JOIN model_records m ON m.uuid = f.model_uuid
+WHERE f.model_uuid = $1 AND f.path = $2;
+
+-- name: state_of_file
+-- For the history: the file's state and its model's; `absent` when the model has no such file any more.
+SELECT coalesce(f.status, 'absent') AS file, m.status AS model
+FROM model_records m LEFT JOIN model_files f ON f.model_uuid = m.uuid AND f.path = $2
+WHERE m.uuid = $1;
+
+-- name: holds_file
+-- Whether the lease is still the worker's; if so it stays so to the end of the transaction.
+SELECT path FROM model_files WHERE model_uuid = $1 AND path = $2 AND lease_until = $3 FOR UPDATE;
+
 -- name: beat_file
 -- Progress of the holder: renews the lease. Answers nothing when the lease or the model is no longer the worker's.
 UPDATE model_files f
@@ -134,8 +146,8 @@ SELECT count(*) FROM model_files WHERE model_uuid = $1 AND status <> 'verified';
 
 -- name: fail_file
 -- The file that failed its model, with the reason.
-UPDATE model_files SET status = $3, error = $4, rate_bps = 0, lease_until = NULL, updated_at = now()
-WHERE model_uuid = $1 AND path = $2;
+UPDATE model_files SET status = $4, error = $5, rate_bps = 0, lease_until = NULL, updated_at = now()
+WHERE model_uuid = $1 AND path = $2 AND status = ANY ($3::text[]);
 
 -- name: abandon_files
 -- The model stops: running transfers lose their lease and their bytes; what is verified stays for a retry.
@@ -185,7 +197,7 @@ WITH stalled AS MATERIALIZED (
     LIMIT 100 FOR UPDATE SKIP LOCKED
 )
 UPDATE model_records AS m SET updated_at = now() FROM stalled WHERE m.uuid = stalled.uuid
-RETURNING m.uuid, m.actor;
+RETURNING m.uuid;
 
 -- name: leftovers
 -- Models that ended and still have uploads, and deleted ones that still have files: clean them up.

@@ -9,16 +9,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from functions.download import hub, models, states, web
+from functions.download import hub, models, web
 from functions.download.cleanup import Cleanup
 from functions.download.files import SQL, FileRow, FileRows
 from functions.download.problems import FileLeased, LeaseLost, SourceChanged, SourceRefused, SourceUnwell
 from functions.download.publish import Publisher
 from functions.download.ranges import Origin
 from functions.download.sources import HubSource, WebSource, parse
+from functions.download.states import FILE, FileCause, ModelCause
 from functions.download.transfer import Outcome, Transfer
-from functions.kit.bus import Bus, Duplicate
+from functions.kit import history
+from functions.kit.bus import Bus, Duplicate, Unit
 from functions.kit.events import CloudEvent, FileRequested
+from functions.kit.history import Attempt
 from functions.kit.objects import Objects
 from functions.kit.problem import Retry, Unavailable
 
@@ -48,16 +51,33 @@ class Slices:
             raise Duplicate(event.id)
         file = await self.rows.claim(wanted.model_uuid, wanted.path)
         if file is None:
-            if await self.rows.is_leased(wanted.model_uuid, wanted.path):
-                raise FileLeased(f"{wanted.path} is being transferred by another worker")
-            return
-        await self._slice(event, wanted, file)
+            await self._nothing_to_do(event, wanted)
+        else:
+            await self._slice(event, wanted, file)
 
     async def _slice(self, event: CloudEvent, wanted: FileRequested, file: FileRow) -> None:
         try:
             await self._attempt(event, wanted, file)
-        except LeaseLost:
+        except LeaseLost as lost:
             await self._leave(file)
+            # Not marked as handled: the worker that took over may be handling the very same event.
+            async with self.bus.transaction() as unit:
+                await self._note(unit, event, wanted, lost.cause)
+
+    async def _nothing_to_do(self, event: CloudEvent, wanted: FileRequested) -> None:
+        """The file is finished or no longer wanted. Raises FileLeased while a worker has it, or has just had it."""
+        if await self.rows.is_leased(wanted.model_uuid, wanted.path):
+            raise FileLeased(f"{wanted.path} is being transferred by another worker")
+        async with self.bus.transaction(cause=event) as unit:
+            if await unit.connection.fetchval(SQL.claimable, wanted.model_uuid, wanted.path):
+                raise FileLeased(f"{wanted.path} was being transferred by another worker a moment ago")
+            await self._note(unit, event, wanted, FileCause.CLAIMED)
+
+    async def _note(self, unit: Unit, event: CloudEvent, wanted: FileRequested, cause: FileCause) -> None:
+        row = await unit.connection.fetchrow(SQL.state_of_file, wanted.model_uuid, wanted.path)
+        if row is not None:
+            detail = f"{wanted.path}, of a model that is {row['model']}"
+            await history.late(unit, FILE.kind, Attempt(wanted.model_uuid, row["file"], cause, detail), event)
 
     async def _attempt(self, event: CloudEvent, wanted: FileRequested, file: FileRow) -> None:
         held = file.bytes_done
@@ -86,14 +106,14 @@ class Slices:
             unit.emit(FileRequested(file.model_uuid, file.path, wanted.slice_number + 1))
 
     async def _verified(self, event: CloudEvent, file: FileRow) -> None:
-        after = states.target(states.FILE, "verified")
+        after = FILE.target(FileCause.VERIFIED)
         async with self.bus.transaction(cause=event) as unit:
             await unit.connection.fetchval(SQL.lock_model, file.model_uuid)
             done = await unit.connection.fetchval(
                 SQL.verify_file, file.model_uuid, file.path, file.lease, after, file.sha256
             )
             if done is None:
-                raise LeaseLost(file.path)
+                raise LeaseLost(FileCause.VERIFIED)
             missing = await unit.connection.fetchval(SQL.count_unverified, file.model_uuid)
         if not missing:
             await self.publisher.publish(file.model_uuid)
@@ -109,7 +129,7 @@ class Slices:
         await self._drop_bytes(file)
         file.restarts += 1
         async with self.bus.transaction(cause=event) as unit:
-            await self.rows.release(file, "restarted", reason, on=unit.connection)
+            await self.rows.release(file, FileCause.RESTARTED, reason, on=unit.connection)
             unit.emit(FileRequested(file.model_uuid, file.path, wanted.slice_number + 1))
 
     async def _wait(self, event: CloudEvent, file: FileRow, error: SourceUnwell | Unavailable) -> None:
@@ -126,13 +146,16 @@ class Slices:
         raise Retry(max(after_s, RETRY_AFTER_S), f"{file.path}: {reason}") from error
 
     async def _fail(self, event: CloudEvent, file: FileRow, code: str, reason: str) -> None:
+        allowed, after = FILE.allowing(FileCause.REFUSED), FILE.target(FileCause.REFUSED)
         async with self.bus.transaction(cause=event) as unit:
-            failed = await models.fail(unit, file.model_uuid, "refused", code, reason)
-            if failed:
-                after = states.target(states.FILE, "refused")
-                await unit.connection.execute(
-                    SQL.fail_file, file.model_uuid, file.path, after, reason[: models.MAX_REASON]
-                )
+            await unit.connection.fetchval(SQL.lock_model, file.model_uuid)
+            # Who lost the lease has nothing to say: the next holder may have verified the file.
+            if await unit.connection.fetchval(SQL.holds_file, file.model_uuid, file.path, file.lease) is None:
+                raise LeaseLost(FileCause.REFUSED)
+            await models.fail(unit, file.model_uuid, ModelCause.REFUSED, code, reason)
+            await unit.connection.execute(
+                SQL.fail_file, file.model_uuid, file.path, allowed, after, reason[: models.MAX_REASON]
+            )
         await self._leave(file)
         await self.cleanup.abort_uploads(file.model_uuid)
 

@@ -14,13 +14,13 @@ import msgspec
 from msgspec.structs import replace
 
 from functions.kit.db import queries
-from functions.serve import service, states
+from functions.serve import service
 from functions.serve.observe import Finding, Observation
 from functions.serve.planning import Model, Plan
 from functions.serve.requests import ServeOptions
 from functions.serve.service import Server
 from functions.serve.settings import Settings
-from functions.serve.states import State
+from functions.serve.states import SERVER, State
 
 SQL: Final = queries(str(Path(__file__)))
 
@@ -106,7 +106,7 @@ async def change(connection: Any, record: Record, draft: "Draft") -> Record:
 
 async def move(connection: Any, record: Record, observed: Observation, finding: Finding, now: datetime) -> Record:
     """Keep what was observed and enter the state that it leads to; nothing happens to a deleted server."""
-    state = states.after(record.state, finding.cause)
+    state = SERVER.after(record.state, finding.cause)
     if state is None:
         return record
     if state is not record.state:

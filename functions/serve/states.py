@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
+from functions.kit.states import Machine
+
 
 class State(StrEnum):
     """The value of server_records.status."""
@@ -36,28 +38,29 @@ class Cause(StrEnum):
     REMOVED = "removed"  # a person deleted it
 
 
-_OBSERVED: Final[Mapping[Cause, State]] = {
+_LEADS_TO: Final[Mapping[Cause, State]] = {
+    Cause.REQUESTED: State.PENDING,
+    Cause.REFUSED: State.FAILED,
     Cause.PROGRESSING: State.DEPLOYING,
     Cause.AWAKE: State.READY,
     Cause.SLEEPING: State.ASLEEP,
     Cause.BROKEN: State.FAILED,
-}
-_ASKED: Final[Mapping[Cause, State]] = {
-    Cause.REQUESTED: State.PENDING,
-    Cause.REFUSED: State.FAILED,
     Cause.REMOVED: State.DELETED,
 }
-_LIVE: Final[Mapping[Cause, State]] = {**_ASKED, **_OBSERVED}
-TRANSITIONS: Final[Mapping[State, Mapping[Cause, State]]] = {
-    State.PENDING: _LIVE,
-    State.DEPLOYING: _LIVE,
-    State.READY: _LIVE,
-    State.ASLEEP: _LIVE,
-    State.FAILED: _LIVE,
-    State.DELETED: {},
-}
 
-
-def after(state: State, cause: Cause) -> State | None:
-    """The next state, or None when `cause` has no effect on a server in `state`."""
-    return TRANSITIONS[state].get(cause)
+SERVER: Final[Machine[State, Cause]] = Machine(
+    kind="server",
+    title="A server",
+    start=State.PENDING,
+    ends=frozenset({State.DELETED}),
+    back={
+        Cause.REQUESTED: "a person changes it, or its objects vanished",
+        Cause.PROGRESSING: "a change is rolled out; the versions of the objects say that this is no old news",
+        Cause.AWAKE: "a call wakes it, or the cluster has mended it",
+        Cause.SLEEPING: "the cluster has mended it while nobody called",
+    },
+    # Events can be lost, so every live state can follow every other.
+    table={
+        (state, cause): after for state in State if state is not State.DELETED for cause, after in _LEADS_TO.items()
+    },
+)

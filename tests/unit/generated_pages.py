@@ -17,15 +17,19 @@ from starlette.routing import Route
 
 from functions.auth.settings import SetupSettings
 from functions.auth.signing import generate
-from functions.download import states as download_states
+from functions.download.states import FILE, MODEL
 from functions.kit import events
 from functions.kit.settings import Secret, load
-from functions.serve import states as serve_states
+from functions.kit.states import Machine
 from functions.serve.engine.settings import EngineSettings
+from functions.serve.inference_states import INFERENCE
+from functions.serve.rollout_states import ROLLOUT
+from functions.serve.states import SERVER
 from tests.deliveries import ENVIRONMENT
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 FUNCTIONS: Final = ("auth", "download", "serve", "status")
+MACHINES: Final[tuple[Machine[Any, Any], ...]] = (MODEL, FILE, SERVER, ROLLOUT, INFERENCE)
 _ENVIRONMENT: Final = {
     **dict.fromkeys(
         (
@@ -48,19 +52,28 @@ def pages() -> Mapping[str, str]:
 
 
 def _states() -> str:
-    server = {
-        (str(state), str(cause)): str(after)
-        for state, causes in serve_states.TRANSITIONS.items()
-        for cause, after in causes.items()
-    }
-    tables = {
-        "A model": download_states.MODEL,
-        "A file of a model": download_states.FILE,
-        "A server": server,
-    }
-    diagrams = [f"## {name}\n\n```mermaid\n{download_states.mermaid(table)}\n```\n" for name, table in tables.items()]
-    intro = "# States\n\nMade from the tables in the code: an arrow that is not here cannot happen.\n\n"
-    return intro + "\n".join(diagrams)
+    intro = (
+        "# States\n\nMade from the tables in the code: an arrow that is not here cannot happen. An event that would need one is "
+        "acknowledged,\nchanges nothing and leaves a row in the table `event_log`, which is kept for 30 days.\n\n"
+    )
+    return intro + "\n".join(_diagram(machine) for machine in MACHINES)
+
+
+def _diagram(machine: Machine[Any, Any]) -> str:
+    back = [f"- {cause}: {reason}" for cause, reason in machine.back.items()]
+    lines = [
+        f"## {machine.title}",
+        "",
+        "```mermaid",
+        machine.mermaid(),
+        "```",
+        "",
+        "Lead back on purpose:",
+        "",
+        *back,
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def _settings() -> str:

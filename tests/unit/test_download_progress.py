@@ -9,6 +9,7 @@ import pytest
 from functions.download import progress
 from functions.download.files import FileRow, FileRows
 from functions.download.problems import LeaseLost
+from functions.download.states import FileCause
 
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -24,7 +25,7 @@ class Row:
     async def beat(self, file: FileRow) -> None:
         """Move the lease at once, and answer later, as a server does."""
         if self._lost:
-            raise LeaseLost(file.path)
+            raise LeaseLost(FileCause.CLAIMED)
         self.lease += timedelta(seconds=1)
         moved = self.lease
         self.beating.set()

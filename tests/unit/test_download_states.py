@@ -1,44 +1,45 @@
-"""The states of models and files."""
+"""The states of models and files; what holds for every table is in test_states.py."""
 
 import pytest
 
-from functions.download.states import FILE, MODEL, Table, allowing, mermaid, target
+from functions.download.states import FILE, MODEL, FileCause, ModelCause
 
 
 @pytest.mark.parametrize(
-    ("table", "event", "before", "after"),
+    ("cause", "before", "after"),
     [
-        (MODEL, "published", ["downloading"], "available"),
-        (MODEL, "refused", ["downloading"], "failed"),
-        (MODEL, "retried", ["failed"], "downloading"),
-        (MODEL, "deleted", ["downloading", "available", "failed"], "deleted"),
-        (FILE, "claimed", ["pending", "transferring"], "transferring"),
-        (FILE, "verified", ["transferring"], "verified"),
-        (FILE, "abandoned", ["transferring"], "pending"),
+        (ModelCause.PUBLISHED, ["downloading"], "available"),
+        (ModelCause.REFUSED, ["downloading"], "failed"),
+        (ModelCause.RETRIED, ["failed"], "downloading"),
+        (ModelCause.DELETED, ["downloading", "available", "failed"], "deleted"),
     ],
 )
-def test_an_event_leads_from_its_states_to_one(table: Table, event: str, before: list[str], after: str) -> None:
+def test_a_cause_leads_from_its_states_to_one(cause: ModelCause, before: list[str], after: str) -> None:
     """What is not listed cannot happen: an available model is never published or cancelled again."""
-    assert (allowing(table, event), target(table, event)) == (before, after)
+    assert (MODEL.allowing(cause), MODEL.target(cause)) == (before, after)
 
 
-@pytest.mark.parametrize("table", [MODEL, FILE])
-def test_every_event_has_one_target(table: Table) -> None:
-    """Statements set the state by the event's name alone."""
-    assert all(target(table, event) for _, event in table)
+@pytest.mark.parametrize("cause", ModelCause)
+def test_every_cause_of_a_model_has_one_target(cause: ModelCause) -> None:
+    """Statements set the state by the cause alone."""
+    assert MODEL.target(cause)
 
 
-def test_nothing_leaves_a_deleted_model_or_a_verified_file() -> None:
-    """Both are final."""
-    assert not [state for state, _ in (*MODEL, *FILE) if state in {"deleted", "verified"}]
+@pytest.mark.parametrize(
+    ("cause", "before", "after"),
+    [
+        (FileCause.CLAIMED, ["pending", "transferring"], "transferring"),
+        (FileCause.VERIFIED, ["transferring"], "verified"),
+        (FileCause.ABANDONED, ["transferring"], "pending"),
+        (FileCause.REFUSED, ["pending", "transferring"], "failed"),
+    ],
+)
+def test_so_it_is_with_files(cause: FileCause, before: list[str], after: str) -> None:
+    """A verified file is never transferred or refused again."""
+    assert (FILE.allowing(cause), FILE.target(cause)) == (before, after)
 
 
-def test_an_unknown_event_is_a_bug() -> None:
-    """A misspelt event fails at once."""
-    with pytest.raises(KeyError):
-        allowing(MODEL, "publish")
-
-
-def test_the_diagram_has_every_edge() -> None:
-    """The documentation's picture is made from the table."""
-    assert mermaid(MODEL).count("-->") == len(MODEL)
+@pytest.mark.parametrize("cause", FileCause)
+def test_every_cause_of_a_file_has_one_target(cause: FileCause) -> None:
+    """Statements set the state by the cause alone."""
+    assert FILE.target(cause)

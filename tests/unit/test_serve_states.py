@@ -199,13 +199,13 @@ TABLE = {
 @pytest.mark.parametrize("cause", list(Cause))
 def test_a_live_server_goes_where_the_cluster_is(state: State, cause: Cause) -> None:
     """Events can be lost, so every live state can follow every other."""
-    assert states.after(state, cause) is TABLE[cause]
+    assert states.SERVER.after(state, cause) is TABLE[cause]
 
 
 @pytest.mark.parametrize("cause", list(Cause))
 def test_nothing_leads_out_of_deleted(cause: Cause) -> None:
     """A late event of the old object does not bring the server back."""
-    assert states.after(State.DELETED, cause) is None
+    assert states.SERVER.after(State.DELETED, cause) is None
 
 
 @pytest.mark.parametrize(
