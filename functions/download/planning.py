@@ -12,7 +12,7 @@ from functions.download.publish import Publisher
 from functions.download.sources import HubSource, WebSource
 from functions.download.states import MODEL, ModelCause, ModelState
 from functions.download.web import Web
-from functions.kit import history
+from functions.kit import actors, history
 from functions.kit.bus import Bus, Duplicate
 from functions.kit.db import Database
 from functions.kit.events import CloudEvent, FileRequested, ModelRequested
@@ -43,6 +43,10 @@ class Planner:
             return
         if MODEL.after(ModelState(model["status"]), ModelCause.PLANNED) is None:
             await self._too_late(event, model_uuid)
+            return
+        refusal = await actors.refusal(self._db, event.actor)
+        if refusal is not None:
+            await self._fail(event, model_uuid, "actor-refused", refusal)
             return
         if await self._db.fetch(SQL.list_files, model_uuid):
             await self._ask_again(event, model_uuid)

@@ -57,7 +57,7 @@ class Publisher:
         await self._objects.put(manifest.key(model_uuid), msgspec.json.encode(document))
         place = f"s3://{self._bucket}/models/{model_uuid}"
         allowed, after = MODEL.allowing(ModelCause.PUBLISHED), MODEL.target(ModelCause.PUBLISHED)
-        async with self._bus.transaction() as unit:
+        async with self._bus.transaction(actor=model["actor"]) as unit:
             state = await unit.connection.fetchval(SQL.lock_model, model_uuid)
             moved = await unit.connection.fetchval(
                 SQL.publish_model, model_uuid, allowed, after, place, document.total_bytes, metadata

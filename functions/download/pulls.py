@@ -38,14 +38,14 @@ class Pulls:
                 found = await unit.connection.fetchrow(SQL.find_request, _request_key(request, source))
                 added = found["uuid"]
                 if found["status"] in MODEL.allowing(ModelCause.RETRIED):
-                    await _try_again(unit, added)
+                    await _try_again(unit, added, actor)
         return await self.show(added)
 
     async def retry(self, wanted: str, actor: str) -> dict[str, Any]:
         """Try a failed model again: verified files stay, the rest is fetched."""
         model_uuid = await self.find(wanted)
         async with self._bus.transaction(actor=actor) as unit:
-            if not await _try_again(unit, model_uuid):
+            if not await _try_again(unit, model_uuid, actor):
                 raise IllegalTransition("only a failed model can be retried")
         return await self.show(model_uuid)
 
@@ -95,10 +95,11 @@ class Pulls:
         return source
 
 
-async def _try_again(unit: Unit, model_uuid: str) -> bool:
+async def _try_again(unit: Unit, model_uuid: str, actor: str) -> bool:
     again = (MODEL.allowing(ModelCause.RETRIED), MODEL.target(ModelCause.RETRIED))
     if await unit.connection.fetchval(SQL.move_model, model_uuid, *again, None, None) is None:
         return False
+    await unit.connection.execute(SQL.asked_by, model_uuid, actor)
     await unit.connection.execute(SQL.drop_plan, model_uuid)
     allowed, after = FILE.allowing(FileCause.RETRIED), FILE.target(FileCause.RETRIED)
     await unit.connection.execute(SQL.retry_files, model_uuid, allowed, after)

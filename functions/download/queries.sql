@@ -25,7 +25,7 @@ FROM model_records WHERE uuid = $1;
 
 -- name: model
 -- What a plan needs.
-SELECT uuid, model_name, hf_name, source, revision, status, include, exclude, created_at
+SELECT uuid, model_name, hf_name, source, revision, status, include, exclude, actor, created_at
 FROM model_records WHERE uuid = $1;
 
 -- name: lock_model
@@ -43,6 +43,10 @@ RETURNING uuid;
 UPDATE model_records SET status = $3, request_key = NULL, updated_at = now()
 WHERE uuid = $1 AND status = ANY ($2::text[])
 RETURNING uuid;
+
+-- name: asked_by
+-- Somebody else asks for the model from now on: whoever tries it again.
+UPDATE model_records SET actor = $2 WHERE uuid = $1;
 
 -- name: note_model
 -- Say why a plan has to wait; the state stays.
@@ -197,7 +201,7 @@ WITH stalled AS MATERIALIZED (
     LIMIT 100 FOR UPDATE SKIP LOCKED
 )
 UPDATE model_records AS m SET updated_at = now() FROM stalled WHERE m.uuid = stalled.uuid
-RETURNING m.uuid;
+RETURNING m.uuid, m.actor;
 
 -- name: leftovers
 -- Models that ended and still have uploads, and deleted ones that still have files: clean them up.
