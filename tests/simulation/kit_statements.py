@@ -53,7 +53,7 @@ async def add_events(  # noqa: PLR0913, PLR0917 - the statement's arguments
             "last_error": None,
             "number": t.store.next_identity(),
         }
-        await t.insert("outbox", id_, row)
+        await t.add("outbox", id_, row)
     return []
 
 

@@ -42,7 +42,7 @@ async def accept(  # noqa: PLR0913, PLR0917 - the statement's arguments
     for *values, held in zip(ids, triggers, attributes, data, headers, hops, in_hand, strict=True):
         row = dict(zip(columns, values, strict=True)) | {"failures": 0, "error": None, "scheduled_at": t.now}
         row |= {"owner": owner, "due_at": t.now + lease_s} if held else {"owner": None, "due_at": t.now}
-        await t.insert(OWED, row["id"], row)
+        await t.add(OWED, row["id"], row)
     return []
 
 

@@ -139,6 +139,11 @@ class Transaction:
         self.put(table, key, row)
         return True
 
+    async def add(self, table: str, key: Any, row: Row) -> None:
+        """A plain INSERT. Raises UniqueViolationError when the key is taken."""
+        if not await self.insert(table, key, row):
+            raise asyncpg.UniqueViolationError(f"duplicate key in {table}")
+
     def commit(self) -> None:
         """Make everything visible at once."""
         self._must_live()
