@@ -54,10 +54,16 @@ class RunningRuntime:
 
 
 @contextmanager
-def runtime(folder: Path, settings: Mapping[str, str], say: Say) -> Iterator[RunningRuntime]:
-    """`kn model up` in `folder` on a free port, with keys of the ConfigMap `torpor` set; `kn model down` at the end."""
+def runtime(
+    folder: Path, settings: Mapping[str, str], say: Say, manifests: Path | None = None
+) -> Iterator[RunningRuntime]:
+    """`kn model up` in `folder` on a free port, with keys of the ConfigMap `torpor` set; `kn model down` at the end.
+
+    manifests: another overlay than the laptop's own.
+    """
     (port,) = ports.free(1)
     options = [text for name, value in settings.items() for text in ("--set", f"{name}={value}")]
+    options += ["--manifests", str(manifests)] if manifests else []
     command = [sys.executable, "-m", "kn_model", "up", "--dir", str(folder), "--port", str(port), *options]
     log = folder.with_name(f"{folder.name}.log")
     with ended_with_us(command, log=log, env=os.environ) as process:
