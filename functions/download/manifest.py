@@ -61,5 +61,7 @@ def metadata(files: Sequence[StoredFile], config: Any, parameters: Mapping[str, 
         "config": config,
         "weights_bytes": sum(file.size for file in weights),
         "parameters": dict(parameters),
+        # What sentence-transformers writes beside a model that makes vectors, whatever its architecture is.
+        "embeds": any(file.path == "modules.json" for file in files),
         "architecture": architectures[0] if isinstance(architectures, list) and architectures else None,
     }

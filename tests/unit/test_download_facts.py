@@ -38,6 +38,7 @@ async def test_shards_are_counted_together() -> None:
         "config": {"architectures": ["LlamaForCausalLM"]},
         "weights_bytes": len(ONE) + len(TWO),
         "parameters": {"BF16": 2, "F32": 2},
+        "embeds": False,
         "architecture": "LlamaForCausalLM",
     }
 

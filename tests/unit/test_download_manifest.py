@@ -36,5 +36,12 @@ def test_the_metadata_carries_what_the_contract_computes_with() -> None:
         "config": config,
         "weights_bytes": 10,
         "parameters": {"BF16": 5},
+        "embeds": False,
         "architecture": "LlamaForCausalLM",
     }
+
+
+def test_a_model_that_makes_vectors_says_so() -> None:
+    """By the file that sentence-transformers reads, since a decoder's architecture does not tell."""
+    files = [*FILES, StoredFile("modules.json", 3, "cc")]
+    assert [metadata(listed, None, {})["embeds"] for listed in (FILES, files)] == [False, True]
