@@ -55,6 +55,10 @@ class SourceHttp:
         except _NETWORK as error:
             raise SourceUnwell(f"{first.raw_host} does not answer ({_words(error)})") from error
 
+    def check(self, url: str) -> None:
+        """Raise SourceRefused for an address that would not be asked."""
+        self._guard.check(_address(url))
+
     async def close(self) -> None:
         """Close the session, if there is one."""
         if self._session is not None:
@@ -96,6 +100,16 @@ class SourceHttp:
                 connector=connector, timeout=timeout, auto_decompress=False, read_bufsize=READ_BUFFER
             )
         return self._session
+
+
+async def read_whole(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """The body of an answer that is read at once. Raises SourceRefused past `most` bytes."""
+    body = b""
+    while more := await response.content.read(most + 1 - len(body)):
+        body += more
+        if len(body) > most:
+            raise SourceRefused("source-too-large", f"the answer of {response.host} is larger than {most} bytes")
+    return body
 
 
 def _address(text: str, base: URL | None = None) -> URL:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from functions.download.http import SourceHttp
+from functions.download.http import SourceHttp, read_whole
 from functions.download.plan import RemoteFile
 from functions.download.problems import SourceRefused, SourceUnwell
 from functions.download.sources import HubSource
@@ -40,12 +40,17 @@ class _Information(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a source holds: revision is the pinned commit (or ETag), urls the address of each path, etags its version."""
+    """What a source holds: revision is the pinned commit (or ETag), urls the address of each path, etags its version.
+
+    external_id: under what number a quant service knows it. level: how it says that it is quantised.
+    """
 
     revision: str
     files: list[RemoteFile]
     urls: Mapping[str, str]
     etags: Mapping[str, str] = field(default_factory=dict)
+    external_id: int | None = None
+    level: str | None = None
 
 
 class Hub:
@@ -63,9 +68,7 @@ class Hub:
                 raise refusal(
                     response.status, response.headers.get("X-Error-Code", ""), source.repository, source.revision
                 )
-            body = await response.content.read(MAX_ANSWER_BYTES + 1)
-            while len(body) <= MAX_ANSWER_BYTES and (more := await response.content.read(MAX_ANSWER_BYTES)):
-                body += more
+            body = await read_whole(response, MAX_ANSWER_BYTES)
         information = _decode(body)
         files = [_remote_file(sibling) for sibling in information.siblings]
         urls = {file.path: self.url(source, information.sha, file.path) for file in files}
@@ -101,8 +104,6 @@ def _gated(status: int, repository: str) -> str:
 
 
 def _decode(body: bytes) -> _Information:
-    if len(body) > MAX_ANSWER_BYTES:
-        raise SourceRefused("source-too-large", f"the hub's file listing is larger than {MAX_ANSWER_BYTES} bytes")
     try:
         return msgspec.json.decode(body, type=_Information)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

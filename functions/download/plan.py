@@ -20,10 +20,11 @@ CODE_SUFFIXES: Final = frozenset(
 )  # fmt: skip
 # Far above any real repository; a listing of this size is an attack on the database.
 MAX_FILES: Final = 10_000
-# The level most people run: small, with little loss. Other levels are asked for with include.
+# The level most people run: small, with little loss. Other levels are asked for.
 GGUF_LEVEL: Final = "Q4_K_M"
 
 _LEVEL: Final = re.compile(r"(?:^|[-._])((?:I?Q\d(?:_[A-Z0-9]+)*)|BF16|F16|F32)(?=[-.])", re.IGNORECASE)
+_BESIDE: Final = re.compile(r"(?:^|/)(?:mmproj|imatrix)[^/]*$", re.IGNORECASE)
 
 
 class Unplannable(ValueError):
@@ -40,9 +41,14 @@ class RemoteFile:
     git_oid: str | None = None
 
 
-def select(files: Sequence[RemoteFile], include: Sequence[str] = (), exclude: Sequence[str] = ()) -> list[RemoteFile]:
-    """The files to fetch, by path. Raises Unplannable, UnsafeName (for chosen files: others never reach the bucket)."""
-    chosen = _included(files, include) if include else _default(files)
+def select(
+    files: Sequence[RemoteFile], include: Sequence[str] = (), exclude: Sequence[str] = (), level: str | None = None
+) -> list[RemoteFile]:
+    """The files to fetch, by path. level: the GGUF level asked for, which goes before safetensors then.
+
+    Raises Unplannable, UnsafeName (for chosen files: others never reach the bucket).
+    """
+    chosen = _included(files, include) if include else _default(files, level)
     chosen = [file for file in chosen if not any(fnmatchcase(file.path, pattern) for pattern in exclude)]
     if not chosen:
         raise Unplannable("no file is left to fetch: compare include and exclude with the repository's files")
@@ -76,10 +82,10 @@ def _names(pattern: str, path: str) -> bool:
     return not runs_code(path) or pattern.lower().endswith(PurePosixPath(path).suffix.lower())
 
 
-def _default(files: Sequence[RemoteFile]) -> list[RemoteFile]:
-    weights = _safetensors(files) or _gguf(files)
+def _default(files: Sequence[RemoteFile], level: str | None) -> list[RemoteFile]:
+    weights = _gguf(files, level) if level else _safetensors(files) or _gguf(files, level)
     if not weights:
-        raise Unplannable(_no_weights(files))
+        raise Unplannable("the repository holds no GGUF weights" if level else _no_weights(files))
     texts = [file for file in files if any(fnmatchcase(file.path, pattern) for pattern in TEXTS)]
     return [*weights, *texts]
 
@@ -91,14 +97,18 @@ def _safetensors(files: Iterable[RemoteFile]) -> list[RemoteFile]:
     return doubled or found
 
 
-def _gguf(files: Iterable[RemoteFile]) -> list[RemoteFile]:
-    found = [file for file in files if file.path.endswith(".gguf")]
+def _gguf(files: Iterable[RemoteFile], asked: str | None) -> list[RemoteFile]:
+    # Projectors of images and matrices of importance lie beside the weights and are none.
+    found = [file for file in files if file.path.endswith(".gguf") and not _BESIDE.search(file.path)]
     levels = sorted({quant_level(file.path) or file.path for file in found})
-    if len(levels) > 1 and GGUF_LEVEL not in levels:
+    wanted = asked.upper() if asked else levels[0] if len(levels) == 1 else GGUF_LEVEL
+    chosen = [file for file in found if (quant_level(file.path) or file.path) == wanted]
+    if found and not chosen:
         raise Unplannable(
-            f"the repository holds several GGUF levels ({', '.join(levels)[:400]}): pick one with include"
+            f"the repository holds the GGUF levels {', '.join(levels)[:400]} and not {wanted}: ask for one with "
+            "quant_level, or pick files with include"
         )
-    return [file for file in found if len(levels) == 1 or quant_level(file.path) == GGUF_LEVEL]
+    return chosen
 
 
 def _no_weights(files: Iterable[RemoteFile]) -> str:

@@ -3,15 +3,18 @@
 Handlers are idempotent: a model that has files already gets events for those that still miss.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from functions.download import models, names, plan, sources
 from functions.download.files import SQL
-from functions.download.hub import Hub, Listing
+from functions.download.hub import Listing
 from functions.download.plan import RemoteFile
 from functions.download.problems import SourceRefused, SourceUnwell
 from functions.download.publish import Publisher
-from functions.download.sources import HubSource, WebSource
+from functions.download.sources import CatalogueSource, HubSource, WebSource
 from functions.download.states import MODEL, ModelCause, ModelState
-from functions.download.web import Web
+from functions.download.suppliers import Suppliers
 from functions.kit import actors, history
 from functions.kit.bus import Bus, Duplicate
 from functions.kit.db import Database
@@ -24,13 +27,12 @@ RETRY_AFTER_S = 5.0
 
 
 class Planner:
-    """Plans downloads from the hub and the web."""
+    """Plans downloads from every kind of source."""
 
-    def __init__(self, db: Database, bus: Bus, hub: Hub, web: Web, publisher: Publisher) -> None:
+    def __init__(self, db: Database, bus: Bus, suppliers: Suppliers, publisher: Publisher) -> None:
         self._db = db
         self._bus = bus
-        self._hub = hub
-        self._web = web
+        self._suppliers = suppliers
         self._publisher = publisher
 
     async def on_model_requested(self, event: CloudEvent) -> None:
@@ -53,8 +55,8 @@ class Planner:
             return
         try:
             source = sources.parse(model["source"])
-            listing = await self._listing(source)
-            chosen = plan.select(listing.files, _patterns(source, model["include"]), model["exclude"])
+            listing = await self._suppliers.listing(source, model["quant_level"])
+            chosen = _chosen(source, listing, model)
         except SourceUnwell as error:
             await self._db.execute(SQL.note_model, model_uuid, f"{error}; trying again, cancel to stop")
             raise Retry(max(error.after_s, RETRY_AFTER_S), str(error)) from error
@@ -65,18 +67,14 @@ class Planner:
         else:
             await self._store(event, model_uuid, listing, chosen)
 
-    async def _listing(self, source: sources.Source) -> Listing:
-        if isinstance(source, WebSource):
-            return await self._web.listing(source)
-        return await self._hub.listing(source)
-
     async def _store(self, event: CloudEvent, model_uuid: str, listing: Listing, chosen: list[RemoteFile]) -> None:
         total = sum(file.size for file in chosen)
         levels = {level for file in chosen if (level := plan.quant_level(file.path))}
-        level = levels.pop() if len(levels) == 1 else None
+        level = listing.level or (levels.pop() if len(levels) == 1 else None)
         async with self._bus.transaction(cause=event) as unit:
             state = await unit.connection.fetchval(SQL.lock_model, model_uuid)
-            if await unit.connection.fetchval(SQL.pin_model, model_uuid, listing.revision, total, level) is None:
+            pinned = (listing.revision, total, level, listing.external_id)
+            if await unit.connection.fetchval(SQL.pin_model, model_uuid, *pinned) is None:
                 await history.refused(unit, MODEL, Attempt(model_uuid, state, ModelCause.PLANNED))
                 return
             await unit.connection.execute(
@@ -117,7 +115,8 @@ class Planner:
             await history.refused(unit, MODEL, Attempt(model_uuid, state, ModelCause.PLANNED))
 
 
-def _patterns(source: sources.Source, include: list[str]) -> list[str]:
-    """A source that names one file means that file, whatever the patterns."""
-    path = source.path if isinstance(source, HubSource) else source.file_name
-    return [path] if path else include
+def _chosen(source: sources.Source, listing: Listing, model: Mapping[str, Any]) -> list[RemoteFile]:
+    """A source that names one file means that file, whatever the patterns; a catalogue has answered for its level."""
+    path = source.path if isinstance(source, HubSource) else source.file_name if isinstance(source, WebSource) else ""
+    level = None if isinstance(source, CatalogueSource) else model["quant_level"]
+    return plan.select(listing.files, [path] if path else model["include"], model["exclude"], level)

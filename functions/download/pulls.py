@@ -112,7 +112,8 @@ def _row(request: PullRequest, source: Source, actor: str) -> tuple[object, ...]
     name = request.name or source.model_name
     key = _request_key(request, source)
     patterns = (list(request.include), list(request.exclude))
-    return (str(uuid.uuid4()), name, hub_name, request.source, key, *patterns, request.serve_request, actor)
+    asked = (request.serve_request, actor, request.quant_level)
+    return (str(uuid.uuid4()), name, hub_name, request.source, key, *patterns, *asked)
 
 
 def _request_key(request: PullRequest, source: Source) -> str:
@@ -120,4 +121,5 @@ def _request_key(request: PullRequest, source: Source) -> str:
     serve = msgspec.json.encode(request.serve_request, order="deterministic").decode()
     name = request.name or source.model_name
     parts = [repr(source), name, sorted(request.include), sorted(request.exclude), serve]
+    parts += [request.quant_level.upper()] if request.quant_level else []
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()

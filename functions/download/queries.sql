@@ -3,8 +3,8 @@
 
 -- name: add_model
 -- A new request; answers nothing when the same request is there.
-INSERT INTO model_records (uuid, model_name, hf_name, source, request_key, include, exclude, serve, actor)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+INSERT INTO model_records (uuid, model_name, hf_name, source, request_key, include, exclude, serve, actor, quant_level)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 ON CONFLICT (request_key) DO NOTHING
 RETURNING uuid;
 
@@ -25,7 +25,7 @@ FROM model_records WHERE uuid = $1;
 
 -- name: model
 -- What a plan needs.
-SELECT uuid, model_name, hf_name, source, revision, status, include, exclude, actor, created_at
+SELECT uuid, model_name, hf_name, source, revision, status, include, exclude, quant_level, actor, created_at
 FROM model_records WHERE uuid = $1;
 
 -- name: lock_model
@@ -53,9 +53,10 @@ UPDATE model_records SET actor = $2 WHERE uuid = $1;
 UPDATE model_records SET error = $2 WHERE uuid = $1 AND status = 'downloading';
 
 -- name: pin_model
--- The plan's result: the commit or ETag, the size, and no more trouble.
+-- The plan's result: the commit or ETag, the size, the level where there is one, and no more trouble.
 UPDATE model_records
-SET revision = $2, file_size_bytes = $3, quant_level = $4, error = NULL, error_code = NULL, updated_at = now()
+SET revision = $2, file_size_bytes = $3, quant_level = coalesce($4, quant_level), external_source_id = $5, error = NULL,
+    error_code = NULL, updated_at = now()
 WHERE uuid = $1 AND status = 'downloading'
 RETURNING uuid;
 

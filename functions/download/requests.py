@@ -7,6 +7,8 @@ import msgspec
 # A name becomes a column, a label and part of an address.
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$")]
 Pattern = Annotated[str, msgspec.Meta(min_length=1, max_length=300)]
+# Q4_K_M, IQ2_XS, BF16, or what a quant service calls its own.
+Level = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,49}$")]
 Patterns = Annotated[list[Pattern], msgspec.Meta(max_length=64)]
 
 
@@ -17,6 +19,7 @@ class PullRequest(msgspec.Struct, forbid_unknown_fields=True):
     name: Name | None = None
     include: Patterns = []
     exclude: Patterns = []
+    quant_level: Level | None = None
     runtime: str | None = None
     serve: bool | dict[str, Any] = True
 

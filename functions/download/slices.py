@@ -6,18 +6,17 @@ kill, and free to continue on another instance.
 
 import logging
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
-from functions.download import hub, models, web
+from functions.download import models
 from functions.download.cleanup import Cleanup
 from functions.download.files import SQL, FileRow, FileRows
 from functions.download.problems import FileLeased, LeaseLost, SourceChanged, SourceRefused, SourceUnwell
 from functions.download.publish import Publisher
-from functions.download.ranges import Origin
-from functions.download.sources import HubSource, WebSource, parse
+from functions.download.sources import parse
 from functions.download.states import FILE, FileCause, ModelCause
-from functions.download.transfer import Outcome, Transfer
+from functions.download.suppliers import Suppliers, origin_of
+from functions.download.transfer import Outcome
 from functions.kit import history
 from functions.kit.bus import Bus, Duplicate, Unit
 from functions.kit.events import CloudEvent, FileRequested
@@ -38,8 +37,7 @@ class Slices:
 
     bus: Bus
     rows: FileRows
-    hub_transfer: Transfer
-    web_transfer: Transfer
+    suppliers: Suppliers
     publisher: Publisher
     objects: Objects
     cleanup: Cleanup
@@ -82,7 +80,7 @@ class Slices:
     async def _attempt(self, event: CloudEvent, wanted: FileRequested, file: FileRow) -> None:
         held = file.bytes_done
         try:
-            transfer = self.hub_transfer if file.hf_name else self.web_transfer
+            transfer = self.suppliers.transfer(parse(file.source))
             await self._conclude(event, wanted, file, await transfer.run(file, origin_of(file)))
         except SourceRefused as error:
             await self._fail(event, file, error.code, str(error))
@@ -172,15 +170,3 @@ class Slices:
             await self.objects.abort_upload(file.key, file.upload_id)
         await self.objects.delete([file.key])
         file.upload_id, file.hash_state, file.bytes_done, file.etag = None, None, 0, ""
-
-
-def origin_of(file: FileRow) -> Origin:
-    """Where a file's bytes come from, and what its source's refusals mean."""
-    source = parse(file.source)
-    if isinstance(source, WebSource):
-        return Origin(file.url, file.size, lambda status, _: web.refusal(source.host, status), file.etag)
-    return Origin(file.url, file.size, partial(_hub_refusal, source, file.revision), file.etag)
-
-
-def _hub_refusal(source: HubSource, revision: str, status: int, code: str) -> Exception:
-    return hub.refusal(status, code, source.repository, revision)

@@ -1,4 +1,4 @@
-"""What a `source` names: pure parsing of `hf://owner/name[@revision][/path]` and `https://host/file`.
+"""What a `source` names: pure parsing of `hf://owner/name[@revision][/path]`, `https://host/file` and catalogues.
 
 Called by the routes, which answer 422 for what it refuses, and again by the plan.
 """
@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from functions.download import addresses, names
 
@@ -18,6 +18,8 @@ _COMMIT: Final = re.compile(r"^[0-9a-f]{40}$")
 # One file is a model only in these formats: both carry their tensors' sizes, neither can carry code.
 WEB_SUFFIXES: Final = (".safetensors", ".gguf")
 MAX_SOURCE: Final = 2048
+# What stands before the address of a quant service.
+CATALOGUE: Final = "quant+"
 
 
 class InvalidSource(ValueError):
@@ -64,7 +66,22 @@ class WebSource:
         return PurePosixPath(self.file_name).stem
 
 
-Source = HubSource | WebSource
+@dataclass(frozen=True, slots=True)
+class CatalogueSource:
+    """A quant service: an address that answers a list of one model's quantised variants."""
+
+    url: str
+    host: str
+    scheme: str
+
+    @property
+    def model_name(self) -> str:
+        """The last part of the address that can be a name; the host's for an address without any."""
+        parts = [self.host, *unquote(urlsplit(self.url).path).split("/")]
+        return next(stem for part in reversed(parts) if _SEGMENT.match(stem := part.removesuffix(".json")))
+
+
+Source = HubSource | WebSource | CatalogueSource
 
 
 def parse(text: str) -> Source:
@@ -76,7 +93,11 @@ def parse(text: str) -> Source:
         return _hub(rest)
     if separator and scheme in {"https", "http"}:
         return _web(text)
-    raise InvalidSource("a source is hf://owner/name[@revision][/path] or https://host/file.safetensors")
+    if separator and scheme in {"quant+https", "quant+http"}:
+        return _catalogue(text.removeprefix(CATALOGUE))
+    raise InvalidSource(
+        "a source is hf://owner/name[@revision][/path], https://host/file.safetensors or quant+https://host/catalogue"
+    )
 
 
 def _hub(rest: str) -> HubSource:
@@ -97,23 +118,32 @@ def _hub(rest: str) -> HubSource:
 
 
 def _web(text: str) -> WebSource:
-    try:
-        parts = urlsplit(text)
-        host = parts.hostname or ""
-        _ = parts.port
-    except ValueError as error:
-        raise InvalidSource(f"the address cannot be read: {error}") from error
-    if not host or "@" in parts.netloc or "#" in text:
-        raise InvalidSource("an address has a host, no user name or password, and no fragment")
-    try:
-        addresses.literal(host)
-    except addresses.NoHost as error:
-        raise InvalidSource(f"{ascii(host)[:120]} {error}") from error
+    parts = _address(text)
     file_name = unquote(parts.path.rpartition("/")[2])
     if not file_name.endswith(WEB_SUFFIXES):
         raise InvalidSource(f"an https:// source is one file that ends in {' or '.join(WEB_SUFFIXES)}")
     _check_name(file_name)
-    return WebSource(text, host.lower(), parts.scheme, file_name)
+    return WebSource(text, parts.hostname or "", parts.scheme, file_name)
+
+
+def _catalogue(text: str) -> CatalogueSource:
+    parts = _address(text)
+    return CatalogueSource(text, parts.hostname or "", parts.scheme)
+
+
+def _address(text: str) -> SplitResult:
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError as error:
+        raise InvalidSource(f"the address cannot be read: {error}") from error
+    if not parts.hostname or "@" in parts.netloc or "#" in text:
+        raise InvalidSource("an address has a host, no user name or password, and no fragment")
+    try:
+        addresses.literal(parts.hostname)
+    except addresses.NoHost as error:
+        raise InvalidSource(f"{ascii(parts.hostname)[:120]} {error}") from error
+    return parts
 
 
 def _check_name(path: str) -> None:

@@ -6,6 +6,7 @@ Imported at the first event, not at start: aiohttp is slow to load, and health c
 from yarl import URL
 
 from functions.download.buffers import Buffers
+from functions.download.catalogue import Catalogues
 from functions.download.cleanup import Cleanup
 from functions.download.files import FileRows
 from functions.download.guard import Guard
@@ -16,6 +17,7 @@ from functions.download.publish import Publisher
 from functions.download.ranges import RangeReader
 from functions.download.settings import Settings
 from functions.download.slices import Slices
+from functions.download.suppliers import Suppliers
 from functions.download.transfer import Limits, Transfer
 from functions.download.upkeep import Upkeep
 from functions.download.web import Web
@@ -41,12 +43,15 @@ class Workshop:
         buffers = Buffers(settings.buffer_bytes)
         self.cleanup = Cleanup(db, objects)
         publisher = Publisher(db, bus, objects, self.cleanup, settings.s3_bucket)
-        self.planner = Planner(db, bus, Hub(settings.hf_endpoint, hub_http), Web(web_http), publisher)
         hub_transfer, web_transfer = (
             Transfer(RangeReader(http, settings.stall_s), objects, rows, buffers, limits)
             for http in (hub_http, web_http)
         )
-        self.slices = Slices(bus, rows, hub_transfer, web_transfer, publisher, objects, self.cleanup)
+        suppliers = Suppliers(
+            Hub(settings.hf_endpoint, hub_http), Web(web_http), Catalogues(web_http), hub_transfer, web_transfer
+        )
+        self.planner = Planner(db, bus, suppliers, publisher)
+        self.slices = Slices(bus, rows, suppliers, publisher, objects, self.cleanup)
         self.upkeep = Upkeep(db, bus, self.cleanup)
 
     async def close(self) -> None:

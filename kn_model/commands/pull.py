@@ -16,6 +16,7 @@ EXAMPLES = """
 kn model pull hf://HuggingFaceTB/SmolLM2-135M-Instruct
 kn model pull HuggingFaceTB/SmolLM2-135M-Instruct --name tiny --max-model-len 2048
 kn model pull hf://owner/name@v1.2 --include '*.safetensors' --include '*.json' --no-serve
+kn model pull quant+https://quants.example.com/tiny --quant-level Q8_0
 kn model pull hf://owner/name --no-wait -o json
 """
 # The hub's own form of a repository's name, with an optional revision.
@@ -27,6 +28,7 @@ _SHORT: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 @click.option("--name", help="What to call it here.  [default: the repository's name]")
 @click.option("--include", multiple=True, metavar="PATTERN", help="Only files that match; repeatable.")
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="No files that match; repeatable.")
+@click.option("--quant-level", metavar="LEVEL", help="The GGUF level or quantised variant to take, such as Q8_0.")
 @click.option("--serve/--no-serve", default=True, help="Serve it as soon as it is verified.", show_default=True)
 @click.option("--wait/--no-wait", default=True, help="Wait until it is served (or fetched).", show_default=True)
 @serving_options
@@ -35,6 +37,7 @@ def pull(  # noqa: PLR0913, PLR0917  # one argument per option
     name: str | None,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
+    quant_level: str | None,
     serve: bool,  # noqa: FBT001  # click's flag
     wait: bool,  # noqa: FBT001  # click's flag
     output: str,
@@ -42,8 +45,9 @@ def pull(  # noqa: PLR0913, PLR0917  # one argument per option
 ) -> None:
     """Fetch SOURCE into the model store, verify every file, and serve it.
 
-    SOURCE is hf://owner/name[@revision], owner/name for short, or https://... for a single file. The work goes on
-    without this command: Ctrl-C only stops watching, and pulling the same again finds the same model.
+    SOURCE is hf://owner/name[@revision], owner/name for short, https://... for a single file, or quant+https://... for the
+    catalogue of a quant service. The work goes on without this command: Ctrl-C only stops watching, and pulling the same
+    again finds the same model.
     """
     from kn_model.session import connect
 
@@ -51,6 +55,7 @@ def pull(  # noqa: PLR0913, PLR0917  # one argument per option
     body |= {"name": name} if name else {}
     body |= {"include": list(include)} if include else {}
     body |= {"exclude": list(exclude)} if exclude else {}
+    body |= {"quant_level": quant_level} if quant_level else {}
     client = connect()
     model: ModelRecord = client.post("/models", body)
     server = _watch(client, model["uuid"], serve=serve) if wait else None

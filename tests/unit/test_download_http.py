@@ -148,6 +148,20 @@ async def test_a_redirect_is_a_new_decision(server: Server, where: str) -> None:
     assert [path for path, _, _ in server.asked] == ["/to"]
 
 
+async def test_the_guard_learns_where_a_redirect_came_from(server: Server) -> None:
+    """Without it a way from https to http looks like any other."""
+    seen: list[tuple[str, str | None]] = []
+
+    class Recording(Guard):
+        def check(self, url: URL, came_from: URL | None = None) -> None:
+            """Note both."""
+            seen.append((url.path, came_from.path if came_from else None))
+
+    url = URL(f"http://127.0.0.1:{server.port}/to").with_query(where="/there")
+    assert await fetch(Recording(["127.0.0.1"]), str(url)) == "here"
+    assert seen == [("/to", None), ("/there", "/to")]
+
+
 async def test_redirects_end(server: Server) -> None:
     """Five are followed."""
     with pytest.raises(SourceRefused, match="more than 5 times"):

@@ -6,9 +6,11 @@ from functions.download import names
 from functions.download.plan import MAX_FILES, RemoteFile, Unplannable, quant_level, select
 
 
-def chosen(paths: list[str], *, include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()) -> list[str]:
+def chosen(
+    paths: list[str], *, include: tuple[str, ...] = (), exclude: tuple[str, ...] = (), level: str | None = None
+) -> list[str]:
     """The paths that select picks of files with these names."""
-    return [file.path for file in select([RemoteFile(path, 1) for path in paths], include, exclude)]
+    return [file.path for file in select([RemoteFile(path, 1) for path in paths], include, exclude, level)]
 
 
 @pytest.mark.parametrize(
@@ -27,6 +29,31 @@ def chosen(paths: list[str], *, include: tuple[str, ...] = (), exclude: tuple[st
 def test_the_default_is_one_weight_format_and_its_texts(paths: list[str], expected: list[str]) -> None:
     """Safetensors before GGUF, one GGUF level, configuration and tokenizer; nothing that can run code."""
     assert expected == chosen(paths)
+
+
+@pytest.mark.parametrize(
+    ("paths", "level", "expected"),
+    [
+        (["m-Q4_K_M.gguf", "m-Q8_0.gguf", "config.json"], "q8_0", ["config.json", "m-Q8_0.gguf"]),
+        (["m-Q8_0.gguf", "m.safetensors"], "Q8_0", ["m-Q8_0.gguf"]),
+        (["Q8_0/m-Q8_0-00001-of-00002.gguf", "Q8_0/m-Q8_0-00002-of-00002.gguf", "m-F16.gguf"], "Q8_0", 2),
+        (["m-Q8_0.gguf", "mmproj-m-F16.gguf", "imatrix_unsloth.gguf"], None, ["m-Q8_0.gguf"]),
+    ],
+)
+def test_a_level_is_asked_for_by_name(paths: list[str], level: str | None, expected: list[str] | int) -> None:
+    """GGUF of that level then, whatever else there is; what lies beside the weights is no level."""
+    found = chosen(paths, level=level)
+    assert (len(found) if isinstance(expected, int) else found) == expected
+
+
+@pytest.mark.parametrize(
+    ("paths", "words"),
+    [(["m-Q4_K_M.gguf", "m-Q8_0.gguf"], "Q4_K_M, Q8_0 and not Q2_K"), (["m.safetensors"], "^the repository holds no GGUF weights$")],
+)
+def test_a_level_that_is_not_there_is_refused(paths: list[str], words: str) -> None:
+    """With the levels that are."""
+    with pytest.raises(Unplannable, match=words):
+        chosen(paths, level="Q2_K")
 
 
 def test_patterns_replace_the_default() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from functions.download.sources import HubSource, InvalidSource, WebSource, parse
+from functions.download.sources import CatalogueSource, HubSource, InvalidSource, Source, WebSource, parse
 
 
 @pytest.mark.parametrize(
@@ -17,9 +17,13 @@ from functions.download.sources import HubSource, InvalidSource, WebSource, pars
             "https://Example.com/a/m%20x.gguf?sig=1",
             WebSource("https://Example.com/a/m%20x.gguf?sig=1", "example.com", "https", "m x.gguf"),
         ),
+        (
+            "quant+https://q.example/v1/tiny?all=1",
+            CatalogueSource("https://q.example/v1/tiny?all=1", "q.example", "https"),
+        ),
     ],
 )
-def test_a_source_is_read_into_its_parts(text: str, expected: HubSource | WebSource) -> None:
+def test_a_source_is_read_into_its_parts(text: str, expected: Source) -> None:
     """Repository, revision, path; or address, host and file name."""
     assert expected == parse(text)
 
@@ -45,6 +49,17 @@ def test_a_source_is_read_into_its_parts(text: str, expected: HubSource | WebSou
         "https:///x.gguf",
         "https://user:pw@host/x.gguf",
         "https://host/x.gguf#part",
+        "https://host/x.gguf#",
+        "https://2130706433/x.gguf",
+        "https://0x7f.1/x.gguf",
+        "https://127。0。0。1/x.gguf",
+        "https://[::1%25lo/x.gguf",
+        "quant+ftp://host/catalogue",
+        "quant+https://user@host/catalogue",
+        "quant+https:///catalogue",
+        "quant+hf://acme/model",
+        "s3://bucket/model",
+        "mlflow://model@alias",
         "https://host:99999/x.gguf",
         "https://host/model.bin",
         "https://host/..%2Fx.gguf",
@@ -61,3 +76,18 @@ def test_what_is_no_source_is_refused(text: str) -> None:
 def test_a_commit_is_pinned_and_a_branch_is_not() -> None:
     """Forty hex digits cannot move."""
     assert [parse(f"hf://a/b@{revision}").is_pinned for revision in ("a" * 40, "main")] == [True, False]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("hf://acme/model@v1/x.gguf", "model"),
+        ("https://host/a/m-Q8_0.gguf", "m-Q8_0"),
+        ("quant+https://host/v1/tiny.json", "tiny"),
+        ("quant+https://host/v1/my%20models/", "v1"),
+        ("quant+https://host", "host"),
+    ],
+)
+def test_a_model_is_named_after_its_source(text: str, expected: str) -> None:
+    """When nobody says otherwise."""
+    assert parse(text).model_name == expected

@@ -1,0 +1,54 @@
+"""Who lists and carries the files of each kind of source: the one place that knows all kinds.
+
+`planning` asks for a listing, `slices` for the transfer and the origin of a file.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+from yarl import URL
+
+from functions.download import hub, web
+from functions.download.catalogue import Catalogues
+from functions.download.files import FileRow
+from functions.download.hub import Hub, Listing
+from functions.download.ranges import Origin
+from functions.download.sources import CatalogueSource, HubSource, Source, parse
+from functions.download.transfer import Transfer
+from functions.download.web import Web
+
+
+@dataclass(frozen=True, slots=True)
+class Suppliers:
+    """The hub, and what the web has: single files and quant services share a transfer."""
+
+    hub: Hub
+    web: Web
+    catalogues: Catalogues
+    hub_transfer: Transfer
+    web_transfer: Transfer
+
+    async def listing(self, source: Source, level: str | None) -> Listing:
+        """What the source holds, pinned. level: the quantisation asked for. Raises SourceRefused, SourceUnwell."""
+        if isinstance(source, HubSource):
+            return await self.hub.listing(source)
+        if isinstance(source, CatalogueSource):
+            return await self.catalogues.listing(source, level)
+        return await self.web.listing(source)
+
+    def transfer(self, source: Source) -> Transfer:
+        """What carries files of this kind of source."""
+        return self.hub_transfer if isinstance(source, HubSource) else self.web_transfer
+
+
+def origin_of(file: FileRow) -> Origin:
+    """Where a file's bytes come from, and what its source's refusals mean."""
+    source = parse(file.source)
+    if isinstance(source, HubSource):
+        return Origin(file.url, file.size, partial(_hub_refusal, source, file.revision), file.etag)
+    host = URL(file.url, encoded=True).raw_host or ""
+    return Origin(file.url, file.size, lambda status, _: web.refusal(host, status), file.etag)
+
+
+def _hub_refusal(source: HubSource, revision: str, status: int, code: str) -> Exception:
+    return hub.refusal(status, code, source.repository, revision)
