@@ -16,7 +16,7 @@ from functions.kit.db import Database
 from functions.kit.events import CloudEvent, ModelAvailable, ServerRequested
 from functions.kit.kube import Json, KubeError
 from functions.kit.problem import Forbidden, Problem, Reject, Retry
-from functions.serve import cluster, desk, names, observe, planning, records, service, traces
+from functions.serve import cluster, desk, names, observe, old_news, planning, records, service, traces
 from functions.serve.cluster import Foreign, Kubernetes
 from functions.serve.desk import Desk
 from functions.serve.observe import Finding, Observation
@@ -54,9 +54,10 @@ class Handlers:
         uuid = event.decode(ModelAvailable).model_uuid
         async with self._bus.transaction(cause=event) as unit:
             row = await unit.connection.fetchrow(SQL.find_model, uuid)
-            if row is None or row["serve"] is None:
-                return
-            await self._serve(unit, records.model_of(row), row["serve"], event.actor)
+            if row is None:
+                await old_news.note_no_model(unit, uuid)
+            elif row["serve"] is not None:
+                await self._serve(unit, records.model_of(row), row["serve"], event.actor)
 
     async def _serve(self, unit: Unit, model: Model, asked: Any, actor: str) -> None:
         draft = Draft(names.from_model(model.name), model, ServeOptions(), actor)
@@ -151,7 +152,7 @@ class Handlers:
 
 
 async def follow_object(unit: Unit, uuid: str, obj: Json) -> None:
-    """Bring one object's news into its record. Old news, and news of a deleted server, change nothing."""
+    """Bring one object's news into its record. Old news, and news of a deleted server, go into the history alone."""
     row = await unit.connection.fetchrow(SQL.lock_server, uuid)
     if row is None:
         return
@@ -159,12 +160,15 @@ async def follow_object(unit: Unit, uuid: str, obj: Json) -> None:
     if record.state is State.DELETED:
         if obj["kind"] == "Service" and not obj["metadata"].get("deletionTimestamp"):
             unit.emit(ServerRequested(uuid))
+        await old_news.note(unit, record, obj)
         return
     news = (observe.with_service if obj["kind"] == "Service" else observe.with_revision)(record.observed, seen)
-    if news is not None and record.state is State.PENDING:
+    if news is None:
+        await old_news.note(unit, record, obj)
+    elif record.state is State.PENDING:
         # What is seen is about an older request; the newer one waits to be applied.
         await records.move(unit.connection, record, news, Finding(Cause.REQUESTED, record.error), _now())
-    elif news is not None:
+    else:
         await _follow(unit, record, news)
 
 
@@ -175,7 +179,10 @@ async def _follow(unit: Unit, record: Record, observed: Observation) -> None:
 async def restore(unit: Unit, record: Record, uid: str) -> None:
     """The Service with this uid is gone although the server is not deleted: ask for it again."""
     current = record.observed.service
-    if record.state is State.DELETED or current is None or (uid and current.uid != uid):
+    if record.state is State.DELETED or current is None:
+        return
+    if uid and current.uid != uid:
+        await old_news.note_gone(unit, record, uid)
         return
     _LOG.warning("the Knative Service %s was deleted from outside; it is made again", record.name)
     finding = Finding(Cause.REQUESTED, "its Knative Service was deleted from outside and is being made again")
