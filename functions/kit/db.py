@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from functions.kit.problem import Retry
+from functions.kit.problem import Reject, Retry
 from functions.kit.settings import Secret
 
 if TYPE_CHECKING:
@@ -87,8 +87,11 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:
-        """A pooled connection. Raises Retry when the server cannot be reached or goes away in between."""
-        with _unreachable_becomes_retry():
+        """A pooled connection.
+
+        Raises Retry when the server cannot be reached or goes away in between, Reject for a value that it cannot hold.
+        """
+        with _in_two_words():
             pool = await self._open()
             async with pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
                 yield connection
@@ -136,22 +139,39 @@ async def _speak_json(connection: Any) -> None:
 
 
 @contextlib.contextmanager
-def _unreachable_becomes_retry() -> Any:
+def _in_two_words() -> Any:
+    """Bad luck becomes Retry, a value that no column can hold becomes Reject; the rest is a bug and stays as it is."""
     import asyncpg
 
-    unreachable = (
+    bad_luck = (
         OSError,
         TimeoutError,
         asyncpg.InterfaceError,
         asyncpg.InternalClientError,
         asyncpg.PostgresConnectionError,
-        asyncpg.CannotConnectNowError,
-        asyncpg.AdminShutdownError,
-        asyncpg.CrashShutdownError,
-        asyncpg.TooManyConnectionsError,
-        asyncpg.QueryCanceledError,
+        asyncpg.InsufficientResourcesError,
+        # Shut down, killed, still starting, cancelled.
+        asyncpg.OperatorInterventionError,
+        # A deadlock or a serialisation failure: the same again works.
+        asyncpg.TransactionRollbackError,
+        # We were led to a server that is no longer the primary.
+        asyncpg.ReadOnlySQLTransactionError,
+        asyncpg.PostgresSystemError,
+    )
+    unstorable = (
+        # NUL in a text, half a character, a text or a number that is too long, a key that no index can hold.
+        asyncpg.CharacterNotInRepertoireError,
+        asyncpg.UntranslatableCharacterError,
+        asyncpg.StringDataRightTruncationError,
+        asyncpg.NumericValueOutOfRangeError,
+        asyncpg.ProgramLimitExceededError,
     )
     try:
         yield
-    except unreachable as error:
+    except unstorable as error:
+        raise Reject(f"it has a value that cannot be stored ({type(error).__name__})") from error
+    except bad_luck as error:
+        if isinstance(error, ValueError):
+            # asyncpg's own refusal of an argument, an InterfaceError all the same.
+            raise Reject(f"it has a value that cannot be stored ({type(error).__name__})") from error
         raise Retry(RETRY_AFTER_S, f"PostgreSQL does not answer ({type(error).__name__}); try again") from error

@@ -5,7 +5,9 @@ rows: events carry pointers, never data. JSON Schemas under `eventing/types/` ar
 """
 
 import dataclasses
+import json
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeAlias, TypeVar
@@ -20,6 +22,13 @@ TICK: Final = "dev.knative.sources.ping"
 RESOURCE_CHANGES: Final = tuple(f"dev.knative.apiserver.resource.{change}" for change in ("add", "update", "delete"))
 # Larger ones do not pass every broker (Kafka: 1 MiB with headers) and are a sign of data in an event.
 MAX_EVENT_BYTES: Final = 1_048_576
+
+# Together they are one entry of an index, which PostgreSQL limits to 2,700 bytes.
+_MAX_ID_BYTES: Final = 512
+# The longest that brokers add is 1,024 bytes of an answer in base64 (knativeerrordata).
+_MAX_ATTRIBUTE_BYTES: Final = 1536
+# CloudEvents 1.0, section 3.1: an Integer has 32 bits.
+_INTEGERS: Final = range(-(2**31), 2**31)
 
 _REQUIRED: Final = ("id", "source", "type", "specversion")
 _ATTRIBUTE_NAME: Final = re.compile(r"^[a-z0-9]{1,20}$")
@@ -191,6 +200,8 @@ def parse(http_headers: Mapping[str, str], body: bytes) -> CloudEvent:
     if len(body) > MAX_EVENT_BYTES:
         raise TooLarge(f"an event may have {MAX_EVENT_BYTES} bytes; put the data in the bucket and send a pointer")
     lower = {name.lower(): value for name, value in http_headers.items()}
+    if len(lower) < len(http_headers.items()) and any(name.startswith("ce-") for name in _twice(http_headers)):
+        raise Reject("an attribute is there twice; which one is meant cannot be known")
     media_type = lower.get("content-type", "").split(";")[0].strip().lower()
     if media_type == "application/cloudevents+json":
         return _event(*_structured(body))
@@ -206,33 +217,70 @@ def _event(attributes: Mapping[str, str], data: bytes) -> CloudEvent:
         raise Reject(f"not a CloudEvent: the attribute {missing[0]} is missing or empty")
     if attributes["specversion"] != "1.0":
         raise Reject(f"specversion {attributes['specversion']!r} is not supported; send 1.0")
-    wrong = [name for name in attributes if not _ATTRIBUTE_NAME.match(name)]
-    if wrong:
-        raise Reject(f"{wrong[0]!r} is not a name for an attribute: lower-case letters and digits only")
+    for name, text in attributes.items():
+        _check(name, text)
     extensions = {name: value for name, value in attributes.items() if name not in _STANDARD}
     return CloudEvent(
         attributes["id"], attributes["source"], attributes["type"], attributes.get("subject", ""), extensions, data
     )
 
 
+def _twice(http_headers: Mapping[str, str]) -> set[str]:
+    names = [name.lower() for name, _ in http_headers.items()]
+    return {name for name in names if names.count(name) > 1}
+
+
+def _check(name: str, text: str) -> None:
+    """One attribute. Raises Reject for what CloudEvents 1.0 (section 3.1) excludes, and for what could not be stored."""
+    if not _ATTRIBUTE_NAME.fullmatch(name):
+        raise Reject(f"{name[:64]!r} is not a name for an attribute: up to 20 lower-case letters and digits")
+    plain = text.isascii() and text.isprintable()
+    if not plain and any(
+        unicodedata.category(char) in _NO_TEXT or ord(char) & _PLANE_END == _PLANE_END for char in text
+    ):
+        raise Reject(f"the attribute {name} has a character that no attribute may have, such as NUL or a line break")
+    longest = _MAX_ID_BYTES if name in {"id", "source"} else _MAX_ATTRIBUTE_BYTES
+    if len(text.encode()) > longest:
+        raise Reject(f"the attribute {name} has more than {longest} bytes")
+
+
+# Control characters and halves of surrogate pairs; the last two of each plane are no characters.
+_NO_TEXT: Final = frozenset({"Cc", "Cs"})
+_PLANE_END: Final = 0xFFFE
+
+
 def _structured(body: bytes) -> tuple[dict[str, str], bytes]:
     try:
         document = msgspec.json.decode(body, type=dict[str, Any])
+        json.loads(body, object_pairs_hook=_once)
         data = _structured_data(document)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
+    except (msgspec.MsgspecError, RecursionError, ValueError, TypeError, OverflowError) as error:
         raise Reject(f"the structured event is not valid JSON: {error}") from error
     attributes = {
         name: value for name, value in document.items() if name not in {"data", "data_base64"} and value is not None
     }
-    nested = [name for name, value in attributes.items() if not isinstance(value, str | int | bool)]
-    if nested:
-        raise Reject(f"the attribute {nested[0]} is neither a string, a number nor a boolean")
+    wrong = [name for name, value in attributes.items() if not _has_a_type(value)]
+    if wrong:
+        raise Reject(f"the attribute {wrong[0][:64]!r} is neither a string, an integer of 32 bits nor a boolean")
     return {name: _canonical(value) for name, value in attributes.items()}, data
+
+
+def _once(members: list[tuple[str, Any]]) -> None:
+    """RFC 8259, section 4, leaves open which of two members of one name counts: two readers could differ."""
+    if len({name for name, _ in members}) < len(members):
+        raise ValueError("a member is there twice")
+
+
+def _has_a_type(value: object) -> bool:
+    return isinstance(value, str | bool) or (isinstance(value, int) and value in _INTEGERS)
 
 
 def _structured_data(document: Mapping[str, Any]) -> bytes:
     if "data_base64" in document:
         import base64
+
+        if "data" in document:
+            raise ValueError("data and data_base64 are both there")
 
         return base64.b64decode(document["data_base64"], validate=True)
     return msgspec.json.encode(document["data"]) if "data" in document else b""

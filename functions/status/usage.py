@@ -1,7 +1,7 @@
 """Usage: batches from engines stored once, and their sums for people. Called by the routes."""
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,10 @@ def _aware(text: str) -> datetime:
     instant = datetime.fromisoformat(text)
     if instant.tzinfo is None:
         raise ValueError(f"{text!r} has no offset from UTC")
-    return instant
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{text!r} is before the year 1 or after 9999 in UTC") from error
 
 
 async def store(unit: Unit, event: CloudEvent) -> None:
