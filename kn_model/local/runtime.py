@@ -77,7 +77,11 @@ async def start(stack: AsyncExitStack, state: State, options: Options) -> Sequen
     stack.push_async_callback(depends.stop)
     keeping = [_task(stack, dependencies.keep(server, options.tell)) for server in depends.servers]
     pool = await asyncpg.create_pool(
-        depends.database_url, min_size=1, max_size=CONNECTIONS, max_inactive_connection_lifetime=IDLE_S
+        depends.database_url,
+        min_size=1,
+        max_size=CONNECTIONS,
+        max_inactive_connection_lifetime=IDLE_S,
+        reset=_as_it_is,
     )
     stack.callback(pool.terminate)
     parts = await _parts(stack, state, options, PostgresStorage(pool))
@@ -95,6 +99,13 @@ async def start(stack: AsyncExitStack, state: State, options: Options) -> Sequen
     await _functions_ready(parts.store, manifests, options.tell)
     _ready(state, options, parts)
     return [*keeping, *working]
+
+
+async def _as_it_is(_: object) -> None:
+    """A connection goes back to the pool without another round trip: nobody here leaves state in a session.
+
+    asyncpg ends an open transaction all the same.
+    """
 
 
 async def _parts(stack: AsyncExitStack, state: State, options: Options, storage: PostgresStorage) -> Parts:

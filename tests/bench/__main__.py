@@ -1,8 +1,8 @@
 """`task bench`: every figure of docs/benchmarks.md, both sides of each ratio in one run.
 
-    python -m tests.bench [functions] [engine] [live]
+    python -m tests.bench [functions] [engine] [live] [events] [contract]
 
-Prints the table; with all three parts, also writes it to docs/benchmarks.md.
+Prints the table; with all parts, also writes it to docs/benchmarks.md.
 """
 
 import platform
@@ -13,13 +13,15 @@ from pathlib import Path
 
 import psutil
 
-from tests.bench import cold_start, engine_start, live
+from tests.bench import cold_start, contract, engine_start, events, live
 from tests.bench.report import Row, markdown
 
 PARTS: Mapping[str, Callable[[], list[Row]]] = {
     "functions": cold_start.rows,
     "engine": engine_start.rows,
     "live": live.rows,
+    "events": events.rows,
+    "contract": contract.rows,
 }
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 TEXT = """# Benchmarks

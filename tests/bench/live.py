@@ -5,9 +5,6 @@ One runtime of its own, started and stopped here, with the real model: a few min
 
 import asyncio
 import os
-import shutil
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +22,7 @@ from kn_model.demo import hub, story
 from kn_model.demo.process import below
 from kn_model.demo.runtime import RunningRuntime, runtime
 from tests.bench import first_token, outbox
+from tests.bench.folder import kept_on_failure
 from tests.bench.report import Row
 
 MIB: Final = 1 << 20
@@ -42,24 +40,12 @@ _SAMPLE_S: Final = 0.05
 def rows() -> list[Row]:
     """Every figure of this file, in the order in which one runtime can give them."""
     with (
-        _folder() as folder,
+        kept_on_failure() as folder,
         _environment(folder),
         hub.small_hub(folder, print) as url,
         runtime(folder / "runtime", {"hf-endpoint": url}, print) as running,
     ):
         return _measured(running, running.log_in())
-
-
-@contextmanager
-def _folder() -> Iterator[Path]:
-    """A folder of this run's own. What failed keeps it: the logs and the database say why."""
-    folder = Path(tempfile.mkdtemp(prefix="torpor-bench-"))
-    try:
-        yield folder
-    except BaseException:
-        sys.stderr.write(f"kept for a look: {folder}\n")
-        raise
-    shutil.rmtree(folder)
 
 
 def _measured(running: RunningRuntime, client: Client) -> list[Row]:

@@ -7,7 +7,8 @@ import asyncio
 import base64
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -29,6 +30,7 @@ ROUNDS: Final = 3
 AIM_MS: Final = 50.0
 SETTLE_S: Final = 2.0
 NAME: Final = "bench-sink"
+SOURCE: Final = "/torpor/bench"
 _WARM_UP: Final = 200
 _NAMESPACE: Final = "torpor"
 
@@ -81,16 +83,8 @@ TRIGGER: Final[Mapping[str, Any]] = {
 
 async def row(cluster: Cluster, running: RunningRuntime) -> Row:
     """p50 and p99 at RATE events a second over SECONDS, ROUNDS times; the figure is the median round's p99."""
-    async with httpx.AsyncClient(
-        base_url=cluster.server, headers=cluster.headers, verify=cluster.verify, trust_env=False, timeout=60
-    ) as api:
-        notes = running.folder / "bench-notes"
-        await _apply(api, notes)
-        try:
-            rounds = [sorted(await _measure(api, running, notes)) for _ in range(ROUNDS)]
-        finally:
-            await api.delete(_path("eventing.knative.dev/v1", "triggers", NAME))
-            await api.delete(_path("serving.knative.dev/v1", "services", NAME))
+    async with deployed(cluster, running) as notes:
+        rounds = [sorted(await _measure(cluster, running, notes)) for _ in range(ROUNDS)]
     arrived = sum(len(ordered) for ordered in rounds)
     if arrived < RATE * SECONDS * ROUNDS:
         raise RuntimeError(f"only {[len(ordered) for ordered in rounds]} of {RATE * SECONDS} events a round arrived")
@@ -100,6 +94,44 @@ async def row(cluster: Cluster, running: RunningRuntime) -> Row:
     seen = f"p50 {p50:.1f} ms; p99 of {ROUNDS} rounds {', '.join(f'{tail:.0f}' for tail in tails)} ms"
     seen += f"; all {arrived} arrived"
     return Row(what, seen, "-", f"p99 {p99:.1f} ms", f"<= {AIM_MS:.0f} ms", p99 <= AIM_MS)
+
+
+@asynccontextmanager
+async def deployed(cluster: Cluster, running: RunningRuntime) -> AsyncIterator[Path]:
+    """The sink and its Trigger; where the sink notes what it gets."""
+    async with _api(cluster) as api:
+        notes = running.folder / "bench-notes"
+        await _apply(api, notes)
+        try:
+            yield notes
+        finally:
+            await api.delete(_path("eventing.knative.dev/v1", "triggers", NAME))
+            await api.delete(_path("serving.knative.dev/v1", "services", NAME))
+
+
+@asynccontextmanager
+async def bus(cluster: Cluster, running: RunningRuntime) -> AsyncIterator[Bus]:
+    """A function's bus on the runtime's PostgreSQL and Broker."""
+    database = Database(Secret(await database_url(cluster)))
+    publisher = HttpPublisher(f"{running.url}/_svc/knative-eventing/broker-ingress/{_NAMESPACE}/default")
+    try:
+        yield Bus(database, SOURCE, publisher, KEYRING)
+    finally:
+        await publisher.close()
+        await database.close()
+
+
+async def database_url(cluster: Cluster) -> str:
+    """Where the runtime's PostgreSQL is."""
+    async with _api(cluster) as api:
+        secret = (await api.get(_path("v1", "secrets", "torpor-postgres"))).json()
+    return base64.b64decode(secret["data"]["url"]).decode()
+
+
+def _api(cluster: Cluster) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        base_url=cluster.server, headers=cluster.headers, verify=cluster.verify, trust_env=False, timeout=60
+    )
 
 
 async def _apply(api: httpx.AsyncClient, notes: Path) -> None:
@@ -117,20 +149,13 @@ async def _apply(api: httpx.AsyncClient, notes: Path) -> None:
     raise RuntimeError(f"{NAME} did not become ready: {conditions}")
 
 
-async def _measure(api: httpx.AsyncClient, running: RunningRuntime, notes: Path) -> list[float]:
-    secret = (await api.get(_path("v1", "secrets", "torpor-postgres"))).json()
-    database = Database(Secret(base64.b64decode(secret["data"]["url"]).decode()))
-    publisher = HttpPublisher(f"{running.url}/_svc/knative-eventing/broker-ingress/{_NAMESPACE}/default")
-    bus = Bus(database, "/torpor/bench", publisher, KEYRING)
-    try:
-        await asyncio.gather(*(_emit(bus, f"warm-{number}") for number in range(_WARM_UP)))
+async def _measure(cluster: Cluster, running: RunningRuntime, notes: Path) -> list[float]:
+    async with bus(cluster, running) as of_ours:
+        await asyncio.gather(*(_emit(of_ours, f"warm-{number}") for number in range(_WARM_UP)))
         # The warm-up is a burst: what is measured begins when it is over.
         await asyncio.sleep(SETTLE_S)
-        started = await _paced(bus)
+        started = await _paced(of_ours)
         return await _latencies(notes, started)
-    finally:
-        await publisher.close()
-        await database.close()
 
 
 async def _paced(bus: Bus) -> dict[str, float]:

@@ -4,6 +4,7 @@ The file is long because one broker behind one set of fixtures; each test is sho
 """
 
 import asyncio
+import base64
 import io
 import os
 import signal
@@ -16,9 +17,12 @@ import pytest
 from aiohttp import web
 
 from kn_model.local import ports
+from kn_model.local.eventing.worker import AT_ONCE
+from kn_model.local.objects import kinds
 from kn_model.local.own_deliveries import NAMESPACE
 from tests.integration.broker_stage import DELIVERY, EVENT, INGRESS, WAIT_S, Stage, Subscribers, running
 
+LETTERS = {"ref": {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "letters"}}
 ROOT = Path(__file__).parents[2]
 
 
@@ -223,6 +227,148 @@ async def test_an_event_without_database_is_refused_for_now(stage: Stage) -> Non
     await stage.subscribe("one", "a.happened")
     await stage.pool.close()
     assert await stage.publish("a.happened") == 503
+
+
+async def test_the_dead_letter_sink_is_tried_like_a_subscriber_and_then_no_more(stage: Stage) -> None:
+    """The same retries as the Trigger's; what the sink does not take either is gone, and a reply of it goes nowhere.
+
+    Source: eventing 1.23 `pkg/kncloudevents/event_dispatcher.go`, send.
+    """
+
+    async def broken(_: web.Request) -> web.Response:
+        return web.Response(status=500)
+
+    async def takes_one(request: web.Request) -> web.Response:
+        reply = {**EVENT, "ce-type": "c.happened"}
+        return web.Response(headers=reply) if request.headers["ce-id"] == "taken" else web.Response(status=503)
+
+    stage.subscribers.behave |= {"one": broken, "letters": takes_one}
+    await stage.subscribe("one", "a.happened", {**DELIVERY, "retry": 2, "deadLetterSink": LETTERS})
+    await stage.subscribe("two", "c.happened")
+    await stage.publish("a.happened", "taken")
+    await stage.publish("a.happened", "gone")
+    await stage.drained()
+    assert Counter(call["ce-id"] for call in stage.subscribers.of("letters")) == {"taken": 1, "gone": 3}
+    assert stage.subscribers.of("two") == []
+
+
+async def test_a_dead_letter_sink_alone_means_no_retries(stage: Stage) -> None:
+    """A Trigger's delivery is not merged with its Broker's, which has three (`duck/v1/delivery_types.go`)."""
+
+    async def broken(_: web.Request) -> web.Response:
+        return web.Response(status=503)
+
+    stage.subscribers.behave["one"] = broken
+    await stage.subscribe("one", "a.happened", {"deadLetterSink": LETTERS})
+    await stage.publish("a.happened")
+    await stage.subscribers.until("letters", 1)
+    assert len(stage.subscribers.of("one")) == 1
+
+
+async def test_the_brokers_dead_letter_sink_is_every_triggers(stage: Stage) -> None:
+    """Also of a Trigger with a delivery of its own that names none."""
+
+    async def broken(_: web.Request) -> web.Response:
+        return web.Response(status=400)
+
+    stage.subscribers.behave["one"] = broken
+    await stage.store.delete(kinds.BROKER, "torpor", "default")
+    spec = {"delivery": {**DELIVERY, "deadLetterSink": LETTERS}}
+    await stage.store.create(
+        {
+            "apiVersion": "eventing.knative.dev/v1",
+            "kind": "Broker",
+            "metadata": {"namespace": "torpor", "name": "default"},
+            "spec": spec,
+        }
+    )
+    await stage.subscribe("one", "a.happened", {"retry": 1})
+    await stage.publish("a.happened")
+    (letter,) = await stage.subscribers.until("letters", 1)
+    assert letter["ce-knativeerrorcode"] == "400"
+
+
+async def test_a_subscriber_that_answers_too_late_has_not_answered(stage: Stage) -> None:
+    """`delivery.timeout` bounds each attempt; the sink is told 500 and why."""
+
+    async def slow(_: web.Request) -> web.Response:
+        await asyncio.sleep(5)
+        return web.Response(status=204)
+
+    stage.subscribers.behave["one"] = slow
+    await stage.subscribe("one", "a.happened", {"timeout": "PT0.1S", "deadLetterSink": LETTERS})
+    await stage.publish("a.happened")
+    (letter,) = await stage.subscribers.until("letters", 1)
+    said = base64.b64decode(letter["ce-knativeerrordata"])
+    assert (letter["ce-knativeerrorcode"], said) == ("500", b"no answer within 0.1 s")
+
+
+async def test_an_answer_that_is_no_event_is_a_502(stage: Stage) -> None:
+    """A 2xx with a body that is neither empty nor an event is tried again and then dead (`writeResponse`)."""
+
+    async def chats(_: web.Request) -> web.Response:
+        return web.json_response({"ok": True})
+
+    stage.subscribers.behave["one"] = chats
+    await stage.subscribe("one", "a.happened", {**DELIVERY, "retry": 1, "deadLetterSink": LETTERS})
+    await stage.publish("a.happened")
+    (letter,) = await stage.subscribers.until("letters", 1)
+    assert (len(stage.subscribers.of("one")), letter["ce-knativeerrorcode"]) == (2, "502")
+
+
+async def test_a_retry_without_a_delay_is_immediate(stage: Stage) -> None:
+    """`backoffPolicy` and `backoffDelay` count only together: an hour of delay alone is none."""
+
+    async def broken(_: web.Request) -> web.Response:
+        return web.Response(status=500)
+
+    stage.subscribers.behave["one"] = broken
+    await stage.subscribe("one", "a.happened", {"retry": 4, "backoffDelay": "PT1H"})
+    await stage.publish("a.happened")
+    await stage.drained()
+    assert len(stage.subscribers.of("one")) == 5
+
+
+async def test_headers_that_trace_go_on_credentials_do_not(stage: Stage) -> None:
+    """From the sender to the subscriber, from its reply to the next one, and through a retry."""
+    answers = iter([503, 200])
+
+    async def replies(_: web.Request) -> web.Response:
+        reply = {**EVENT, "ce-type": "b.happened", "x-request-id": "second", "set-cookie": "secret=1"}
+        return web.Response(status=next(answers), headers=reply)
+
+    stage.subscribers.behave["one"] = replies
+    await stage.subscribe("one", "a.happened")
+    await stage.subscribe("two", "b.happened")
+    sent = {"x-request-id": "first", "traceparent": "00-1", "authorization": "Bearer secret", "cookie": "secret=1"}
+    await stage.publish("a.happened", **sent)
+    (second,) = await stage.subscribers.until("two", 1)
+    seen = [{name.lower(): text for name, text in call.items()} for call in (*stage.subscribers.of("one"), second)]
+    assert [call["x-request-id"] for call in seen] == ["first", "first", "second"]
+    assert [call.get("traceparent") for call in seen] == ["00-1", "00-1", None]
+    assert "secret" not in str(stage.subscribers.calls)
+
+
+async def test_a_trigger_has_a_largest_number_of_deliveries_at_once(stage: Stage) -> None:
+    """The rest waits in the ledger and follows as places become free."""
+    held = asyncio.Event()
+    most = now = 0
+
+    async def holds(_: web.Request) -> web.Response:
+        nonlocal most, now
+        now += 1
+        most = max(most, now)
+        await held.wait()
+        now -= 1
+        return web.Response(status=204)
+
+    stage.subscribers.behave["one"] = holds
+    await stage.subscribe("one", "a.happened")
+    await asyncio.gather(*(stage.publish("a.happened", str(n)) for n in range(300)))
+    await stage.subscribers.until("one", AT_ONCE)
+    held.set()
+    await stage.drained()
+    assert (most, len(stage.subscribers.of("one"))) == (AT_ONCE, 300)
 
 
 async def test_a_killed_broker_delivers_after_its_restart(empty_database: str) -> None:

@@ -14,10 +14,12 @@ from kn_model.local.eventing.delivery import (
     effective,
     error_extensions,
     judge,
+    passed_on,
     pause,
     seconds,
 )
 
+A_YEAR = 365 * 86400.0
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SINK = {"ref": {"kind": "Service", "name": "status"}}
 BROKER = {
@@ -27,6 +29,7 @@ BROKER = {
     "timeout": "PT60S",
     "deadLetterSink": SINK,
 }
+NOT_JSON = b"the body is not a JSON object: Expected `object`, got `array`"
 REPLY = {"ce-specversion": "1.0", "ce-id": "2", "ce-source": "/s", "ce-type": "t"}
 
 
@@ -42,7 +45,10 @@ REPLY = {"ce-specversion": "1.0", "ce-id": "2", "ce-source": "/s", "ce-type": "t
     ],
 )
 def test_a_triggers_delivery_replaces_the_brokers(broker: Any, trigger: Any, found: Delivery) -> None:
-    """Only the dead letter sink falls back; a delay without a policy is none."""
+    """Only the dead letter sink falls back; a delay without a policy is none.
+
+    Source: eventing 1.23 `pkg/reconciler/subscription/subscription.go`, deliverySpec; `pkg/kncloudevents/retries.go`.
+    """
     assert effective(broker, trigger) == found
 
 
@@ -52,11 +58,20 @@ def test_a_triggers_delivery_replaces_the_brokers(broker: Any, trigger: Any, fou
         (Delivery(5, True, 0.2), [0.2, 0.4, 0.8, 1.6, 3.2]),
         (Delivery(5, False, 2.0), [0.0, 2.0, 4.0, 6.0, 8.0]),
         (Delivery(5, True, 0.0), [0.0, 0.0, 0.0, 0.0, 0.0]),
+        (Delivery(5, False, 1e9), [0.0, A_YEAR, A_YEAR, A_YEAR, A_YEAR]),
     ],
 )
 def test_pauses_grow_as_the_policy_says(delivery: Delivery, schedule: list[float]) -> None:
-    """Exponential doubles from the delay; linear starts at once."""
+    """Exponential doubles from the delay; linear starts at once; none is longer than a clock can say.
+
+    Source: eventing 1.23 `pkg/kncloudevents/retries.go`, RetryConfigFromDeliverySpec.
+    """
     assert [pause(delivery, failures) for failures in range(1, 6)] == schedule
+
+
+def test_however_many_failures_a_pause_is_a_number() -> None:
+    """A retry of thousands does not overflow."""
+    assert pause(Delivery(10_000, True, 0.2), 9_999) == A_YEAR
 
 
 @pytest.mark.parametrize(
@@ -80,10 +95,20 @@ def test_pauses_grow_as_the_policy_says(delivery: Delivery, schedule: list[float
         (Answer(503, {"retry-after": "Fri, 02 Jan 2026 03:04:15 GMT"}), Failed(503, True, b"", 10.0)),
         (Answer(503, {"retry-after": "Fri, 02 Jan 2026 03:04:00 GMT"}), Failed(503, True)),
         (Answer(503, {"retry-after": "soon"}), Failed(503, True)),
+        (Answer(429, {"retry-after": "-7"}), Failed(429, True)),
+        (Answer(100, {}), Failed(100, False)),
+        (Answer(410, {}), Failed(410, False)),
+        (Answer(413, {}), Failed(413, False)),
+        (Answer(599, {}), Failed(599, True)),
+        (Answer(200, {"content-type": "application/cloudevents+json"}, b"[]"), Failed(502, True, NOT_JSON)),
     ],
 )
 def test_an_answer_means_what_it_means_to_knative(answer: Answer, outcome: Delivered | Failed) -> None:
-    """Empty 2xx is taken; a 2xx with anything but an event is a 502; only some failures are worth another attempt."""
+    """Empty 2xx is taken; a 2xx with anything but an event is a 502; only some failures are worth another attempt.
+
+    Source: eventing 1.23 `pkg/kncloudevents/retries.go`, SelectiveRetry, and `filter_handler.go`, writeResponse. Beyond it:
+    Retry-After is honoured up to 300 s, as with `retryAfterMax: PT300S`, which a fresh installation refuses.
+    """
     assert judge(answer, NOW) == outcome
 
 
@@ -105,6 +130,29 @@ def test_error_data_is_cut() -> None:
         "500",
         1024,
     )
+
+
+def test_no_answer_is_a_500_to_the_dead_letter_sink() -> None:
+    """With the reason as its data (`pkg/kncloudevents/event_dispatcher.go`, executeRequest)."""
+    found = error_extensions("http://x", Failed(0, True, b"refused"))
+    assert (found["knativeerrorcode"], found["knativeerrordata"]) == ("500", "cmVmdXNlZA==")
+
+
+def test_headers_that_trace_an_event_go_on_with_it_and_no_others() -> None:
+    """Source: eventing 1.23 `pkg/utils/headers.go`; the trace context is what its tracers carry on."""
+    kept = {"x-request-id": "1", "knative-tag": "2", "x-b3-traceid": "3", "traceparent": "4", "tracestate": "5"}
+    dropped = {
+        "authorization": "Bearer x",
+        "cookie": "x",
+        "x-api-key": "x",
+        "kn-namespace": "x",
+        "ce-id": "x",
+        "host": "x",
+        "x-forwarded-for": "x",
+    }
+    odd = {"Knative-Odd": "a\udce9", "X-Request-ID": "1"}
+    assert passed_on({**dropped, **kept}) == kept
+    assert passed_on(odd) == {"x-request-id": "1"}
 
 
 @pytest.mark.parametrize(

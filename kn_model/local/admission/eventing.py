@@ -155,8 +155,11 @@ def trigger_filters(review: Review) -> Findings:
 
 
 def filter_valid(value: Value) -> Findings:
-    """One filter expression; called for itself on what it contains."""
-    chosen = [dialect for dialect in DIALECTS if dialect in value]
+    """One filter expression; called for itself on what it contains. One without any dialect is valid, and without effect.
+
+    An empty value passes Knative's webhook, but makes its filter drop the whole expression: refused here.
+    """
+    chosen = [dialect for dialect in DIALECTS if value.get(dialect) or (dialect == "not" and "not" in value)]
     if len(chosen) > 1:
         yield Finding(f"multiple dialects found, filters can have only one dialect set: {', '.join(chosen)}")
     for dialect in ("exact", "prefix", "suffix"):

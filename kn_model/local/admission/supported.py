@@ -114,7 +114,7 @@ def _walk(node: _Node, value: Any, path: str) -> Iterator[Problem]:
         yield Problem(path, f"expected {words}, got {type(value).__name__}", of_shape=True)
         return
     if node.leaf and node.leaf.honour is Honour.REFUSED:
-        yield Problem(path, "is not supported here")
+        yield Problem(path, f"is not supported here: {node.leaf.note}" if node.leaf.note else "is not supported here")
         yield from (problem for problem in _below(node, value, path) if problem.of_shape)
         return
     if node.leaf:

@@ -273,7 +273,11 @@ _REFERENCE: Final = (
     Field("uri"),
 )
 _DELIVERY: Final = (
-    Field("spec.delivery.retry", "integer"),
+    Field(
+        "spec.delivery.retry",
+        "integer",
+        note="a 429 or 503 is tried again when its Retry-After says, within 300 s; a cluster does so with `retryAfterMax`",
+    ),
     Field("spec.delivery.backoffPolicy"),
     Field("spec.delivery.backoffDelay"),
     Field("spec.delivery.timeout"),
@@ -288,6 +292,7 @@ _FILTERS: Final = (
     Field("spec.filters[].all", "@spec.filters"),
     Field("spec.filters[].any", "@spec.filters"),
     Field("spec.filters[].not", "@spec.filters[]"),
+    _refused("spec.filters[].cesql", "no maintained CESQL parser exists for Python; use the other dialects", "string"),
 )
 _SOURCE: Final = (*_under("spec.sink", _REFERENCE), Field("spec.ceOverrides.extensions", "map"))
 _BY_SELECTOR: Final = (

@@ -22,6 +22,8 @@ _NAME = re.compile(r"[a-z0-9]{1,64}")
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 # Encoded in a header: whatever is not printable ASCII, and space, quote and percent (HTTP binding, section 3.1.3.2).
 _TO_ENCODE = re.compile(r"[^\x21\x23\x24\x26-\x7e]")
+# RFC 2046: a type, and parameters whose form nobody here depends on.
+_MEDIA_TYPE = re.compile(r"\s*[^\s/;,]+(/[^\s/;,]+)?\s*(;|$)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -84,8 +86,12 @@ def _structured(body: bytes) -> CloudEvent:
 def _checked(event: CloudEvent) -> CloudEvent:
     attributes = event.attributes
     for name in REQUIRED:
-        if not attributes.get(name):
+        if not attributes.get(name, "").strip():
             raise NotACloudEvent(f"the attribute {name} is missing")
+    if not attributes.get("subject", "one").strip():
+        raise NotACloudEvent("the attribute subject is empty")
+    if not _MEDIA_TYPE.match(attributes.get("datacontenttype", "one/none")):
+        raise NotACloudEvent("the attribute datacontenttype is not a media type")
     if attributes["specversion"] != "1.0":
         raise NotACloudEvent("the attribute specversion is not 1.0")
     for name, value in attributes.items():
