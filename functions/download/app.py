@@ -54,7 +54,7 @@ def build(settings: Settings) -> Starlette:
 
         return Workshop(settings, db, outgoing, objects)
 
-    pulls = Pulls(db, outgoing, settings.allowed_source_hosts)
+    pulls = Pulls(db, outgoing, settings.allowed_source_hosts, settings.allowed_source_folders)
     caller = verifier(settings.jwks_url, settings.verify_url)
     return app.build(routes(pulls, workshop, caller, trust), ready={"PostgreSQL": db.ping, "S3": objects.ping})
 

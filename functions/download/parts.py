@@ -14,7 +14,7 @@ from functions.download.digest import Digest
 from functions.download.files import FileRow
 from functions.download.layout import Span
 from functions.download.problems import SourceUnwell
-from functions.download.ranges import Origin, RangeReader
+from functions.download.ranges import Origin, Reads
 from functions.kit.objects import Objects
 from functions.kit.problem import Unavailable
 
@@ -26,7 +26,7 @@ class PartPump:
     file: FileRow
     origin: Origin
     digest: Digest | None
-    reader: RangeReader
+    reader: Reads
     objects: Objects
     buffers: Buffers
     deadline: float

@@ -10,7 +10,7 @@ from functions.download import models, sources
 from functions.download.files import SQL
 from functions.download.problems import IllegalTransition, ModelInUse, ModelNameAmbiguous, ModelNotFound, SourceInvalid
 from functions.download.requests import PullRequest
-from functions.download.sources import HubSource, Source
+from functions.download.sources import FolderSource, HubSource, Source
 from functions.download.states import FILE, MODEL, FileCause, ModelCause
 from functions.kit.bus import Bus, Unit
 from functions.kit.db import Database
@@ -20,12 +20,15 @@ CANCELLED: Final = "cancelled"
 
 
 class Pulls:
-    """Models as their owners change them. allowed_hosts: what plain http:// sources may name."""
+    """Models as their owners change them. allowed_hosts: what plain http:// sources may name; folders: likewise file://."""
 
-    def __init__(self, db: Database, bus: Bus, allowed_hosts: tuple[str, ...]) -> None:
+    def __init__(
+        self, db: Database, bus: Bus, allowed_hosts: tuple[str, ...], allowed_folders: tuple[str, ...] = ()
+    ) -> None:
         self._db = db
         self._bus = bus
         self._allowed_hosts = allowed_hosts
+        self._allowed_folders = allowed_folders
 
     async def pull(self, request: PullRequest, actor: str) -> dict[str, Any]:
         """The record of the request: a new one, or that of an equal request, tried again when it had failed."""
@@ -90,7 +93,10 @@ class Pulls:
             source = sources.parse(text)
         except sources.InvalidSource as error:
             raise SourceInvalid(str(error)) from error
-        if not isinstance(source, HubSource) and source.scheme == "http" and source.host not in self._allowed_hosts:
+        if isinstance(source, FolderSource):
+            if not self._allowed_folders:
+                raise SourceInvalid("file:// is for the laptop runtime: this one reads no files of its machine")
+        elif not isinstance(source, HubSource) and source.scheme == "http" and source.host not in self._allowed_hosts:
             raise SourceInvalid("http:// is not encrypted: use https://, or have the host allowed by the operator")
         return source
 

@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import aiohttp
 
@@ -43,6 +43,13 @@ class Origin:
     refusal: Refusal
     etag: str = ""
     direct: str = ""
+
+
+class Reads(Protocol):
+    """Carries spans of one kind of source."""
+
+    async def read(self, origin: Origin, span: Span, deadline: float, on_bytes: OnBytes, /) -> bytes:
+        """The bytes of `span`; `on_bytes` is told as they come. Raises SourceUnwell, SourceChanged, SourceRefused."""
 
 
 class RangeReader:

@@ -32,6 +32,11 @@ class Settings(Platform):
         env="TORPOR_ALLOWED_SOURCE_HOSTS",
         why="hosts that https:// sources may name although they have private addresses, and over plain http too",
     )
+    allowed_source_folders: tuple[str, ...] = setting(
+        (),
+        env="TORPOR_ALLOWED_SOURCE_FOLDERS",
+        why="folders that file:// sources may name; empty refuses them: a pod's files are nobody's models",
+    )
     slice_s: float = setting(
         20.0,
         env="TORPOR_SLICE_SECONDS",

@@ -1,4 +1,4 @@
-"""What a `source` names: pure parsing of `hf://owner/name[@revision][/path]`, `https://host/file` and catalogues.
+"""What a `source` names: pure parsing of `hf://owner/name[@revision][/path]`, `https://host/file` catalogues and folders.
 
 Called by the routes, which answer 422 for what it refuses, and again by the plan.
 """
@@ -81,7 +81,20 @@ class CatalogueSource:
         return next(stem for part in reversed(parts) if _SEGMENT.match(stem := part.removesuffix(".json")))
 
 
-Source = HubSource | WebSource | CatalogueSource
+@dataclass(frozen=True, slots=True)
+class FolderSource:
+    """A folder of the machine that runs the function, or one file in it."""
+
+    path: str
+
+    @property
+    def model_name(self) -> str:
+        """The last part of the path, without the suffix of weights."""
+        name = PurePosixPath(self.path)
+        return name.stem if name.suffix in WEB_SUFFIXES else name.name
+
+
+Source = HubSource | WebSource | CatalogueSource | FolderSource
 
 
 def parse(text: str) -> Source:
@@ -95,8 +108,11 @@ def parse(text: str) -> Source:
         return _web(text)
     if separator and scheme in {"quant+https", "quant+http"}:
         return _catalogue(text.removeprefix(CATALOGUE))
+    if separator and scheme == "file":
+        return _folder(rest)
     raise InvalidSource(
-        "a source is hf://owner/name[@revision][/path], https://host/file.safetensors or quant+https://host/catalogue"
+        "a source is hf://owner/name[@revision][/path], https://host/file.safetensors, quant+https://host/catalogue or, "
+        "on a laptop, file:///path"
     )
 
 
@@ -129,6 +145,14 @@ def _web(text: str) -> WebSource:
 def _catalogue(text: str) -> CatalogueSource:
     parts = _address(text)
     return CatalogueSource(text, parts.hostname or "", parts.scheme)
+
+
+def _folder(rest: str) -> FolderSource:
+    path = unquote(rest)
+    if not path.startswith("/") or "?" in rest or "#" in rest:
+        raise InvalidSource("a file:// source is file:///path/of/a/folder on the machine that runs the function")
+    _check_name(path.strip("/"))
+    return FolderSource(path.rstrip("/"))
 
 
 def _address(text: str) -> SplitResult:

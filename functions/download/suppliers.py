@@ -11,22 +11,25 @@ from yarl import URL
 from functions.download import hub, web
 from functions.download.catalogue import Catalogues
 from functions.download.files import FileRow
+from functions.download.folders import Folders
 from functions.download.hub import Hub, Listing
 from functions.download.ranges import Origin
-from functions.download.sources import CatalogueSource, HubSource, Source, parse
+from functions.download.sources import CatalogueSource, FolderSource, HubSource, Source, parse
 from functions.download.transfer import Transfer
 from functions.download.web import Web
 
 
 @dataclass(frozen=True, slots=True)
 class Suppliers:
-    """The hub, and what the web has: single files and quant services share a transfer."""
+    """The hub, what the web has (single files and quant services share a transfer), and folders of the machine."""
 
     hub: Hub
     web: Web
     catalogues: Catalogues
+    folders: Folders
     hub_transfer: Transfer
     web_transfer: Transfer
+    folder_transfer: Transfer
 
     async def listing(self, source: Source, level: str | None) -> Listing:
         """What the source holds, pinned. level: the quantisation asked for. Raises SourceRefused, SourceUnwell."""
@@ -34,10 +37,14 @@ class Suppliers:
             return await self.hub.listing(source)
         if isinstance(source, CatalogueSource):
             return await self.catalogues.listing(source, level)
+        if isinstance(source, FolderSource):
+            return await self.folders.listing(source)
         return await self.web.listing(source)
 
     def transfer(self, source: Source) -> Transfer:
         """What carries files of this kind of source."""
+        if isinstance(source, FolderSource):
+            return self.folder_transfer
         return self.hub_transfer if isinstance(source, HubSource) else self.web_transfer
 
 

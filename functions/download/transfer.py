@@ -17,7 +17,7 @@ from functions.download.layout import Resumption, Span
 from functions.download.parts import PartPump
 from functions.download.problems import SourceChanged, SourceRefused
 from functions.download.progress import keep_beating
-from functions.download.ranges import Origin, RangeReader
+from functions.download.ranges import Origin, Reads
 from functions.kit.objects import Objects
 
 
@@ -40,7 +40,7 @@ class Limits:
 class Transfer:
     """Slices of files, over one reader, one bucket and one budget of memory."""
 
-    def __init__(self, reader: RangeReader, objects: Objects, rows: FileRows, buffers: Buffers, limits: Limits) -> None:
+    def __init__(self, reader: Reads, objects: Objects, rows: FileRows, buffers: Buffers, limits: Limits) -> None:
         self._reader = reader
         self._objects = objects
         self._rows = rows

@@ -9,12 +9,13 @@ from functions.download.buffers import Buffers
 from functions.download.catalogue import Catalogues
 from functions.download.cleanup import Cleanup
 from functions.download.files import FileRows
+from functions.download.folders import Folders
 from functions.download.guard import Guard
 from functions.download.http import SourceHttp
 from functions.download.hub import Hub
 from functions.download.planning import Planner
 from functions.download.publish import Publisher
-from functions.download.ranges import RangeReader
+from functions.download.ranges import RangeReader, Reads
 from functions.download.settings import Settings
 from functions.download.slices import Slices
 from functions.download.suppliers import Suppliers
@@ -43,12 +44,15 @@ class Workshop:
         buffers = Buffers(settings.buffer_bytes)
         self.cleanup = Cleanup(db, objects)
         publisher = Publisher(db, bus, objects, self.cleanup, settings.s3_bucket)
-        hub_transfer, web_transfer = (
-            Transfer(RangeReader(http, settings.stall_s), objects, rows, buffers, limits)
-            for http in (hub_http, web_http)
+        folders = Folders(settings.allowed_source_folders)
+        readers: tuple[Reads, ...] = (
+            RangeReader(hub_http, settings.stall_s),
+            RangeReader(web_http, settings.stall_s),
+            folders,
         )
+        transfers = [Transfer(reader, objects, rows, buffers, limits) for reader in readers]
         suppliers = Suppliers(
-            Hub(settings.hf_endpoint, hub_http), Web(web_http), Catalogues(web_http), hub_transfer, web_transfer
+            Hub(settings.hf_endpoint, hub_http), Web(web_http), Catalogues(web_http), folders, *transfers
         )
         self.planner = Planner(db, bus, suppliers, publisher)
         self.slices = Slices(bus, rows, suppliers, publisher, objects, self.cleanup)

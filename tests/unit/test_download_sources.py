@@ -2,7 +2,7 @@
 
 import pytest
 
-from functions.download.sources import CatalogueSource, HubSource, InvalidSource, Source, WebSource, parse
+from functions.download.sources import CatalogueSource, FolderSource, HubSource, InvalidSource, Source, WebSource, parse
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,7 @@ from functions.download.sources import CatalogueSource, HubSource, InvalidSource
             "https://Example.com/a/m%20x.gguf?sig=1",
             WebSource("https://Example.com/a/m%20x.gguf?sig=1", "example.com", "https", "m x.gguf"),
         ),
+        ("file:///models/my%20tiny/", FolderSource("/models/my tiny")),
         (
             "quant+https://q.example/v1/tiny?all=1",
             CatalogueSource("https://q.example/v1/tiny?all=1", "q.example", "https"),
@@ -44,7 +45,13 @@ def test_a_source_is_read_into_its_parts(text: str, expected: Source) -> None:
         "hf://acme/mo del",
         "hf://acme/model\n",
         "hf://ac\u202eme/model",
-        "file:///etc/passwd",
+        "file:///",
+        "file://host/path",
+        "file:///a/../b",
+        "file:///a%2F..%2Fb",
+        "file:///a?b",
+        "file:///a#b",
+        "file:a",
         "gopher://host/x.gguf",
         "https:///x.gguf",
         "https://user:pw@host/x.gguf",
@@ -86,6 +93,8 @@ def test_a_commit_is_pinned_and_a_branch_is_not() -> None:
         ("quant+https://host/v1/tiny.json", "tiny"),
         ("quant+https://host/v1/my%20models/", "v1"),
         ("quant+https://host", "host"),
+        ("file:///models/SmolLM2-1.7B", "SmolLM2-1.7B"),
+        ("file:///models/m-Q8_0.gguf", "m-Q8_0"),
     ],
 )
 def test_a_model_is_named_after_its_source(text: str, expected: str) -> None:

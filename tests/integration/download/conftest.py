@@ -164,7 +164,7 @@ async def make_world(database_url: str, s3_endpoint: dict[str, str], objects: S3
         db, broker = Database(settings.database_url), Broker()
         bus = Bus(db, "/torpor/download", broker, KEYRING)
         workshop = Workshop(settings, db, bus, objects)
-        pulls = Pulls(db, bus, settings.allowed_source_hosts)
+        pulls = Pulls(db, bus, settings.allowed_source_hosts, settings.allowed_source_folders)
         asgi = app.build(routes(pulls, lambda: workshop, Everybody(), TRUST), ready={})
         client = httpx.AsyncClient(transport=httpx.ASGITransport(asgi), base_url="http://download", timeout=120)
         world = World(settings, db, objects, broker, client, workshop)
