@@ -26,8 +26,9 @@ S3: Final = {
 }
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 30.0
-# A server that ran this long was healthy: its next crash starts the pauses anew.
-SETTLED_S: Final = 60.0
+# A server that ran this long was healthy: its next crash starts the pauses anew. What cannot run ends within seconds; one
+# that is killed every now and then should not be missed for half a minute each time.
+SETTLED_S: Final = 10.0
 
 
 class DependencyError(Exception):
