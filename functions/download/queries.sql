@@ -1,5 +1,6 @@
 -- The rows of `download`: models and their files. The states that allow a change are arguments, out of states.py.
 -- A worker holds a file by its lease: whoever knows the current lease_until is the holder, PostgreSQL's clock decides.
+-- No lease is longer than half a minute: a time two minutes ahead was written before that clock was set back, and is past.
 
 -- name: add_model
 -- A new request; answers nothing when the same request is there.
@@ -96,13 +97,15 @@ UPDATE model_files f
 SET status = $4, lease_until = now() + $5::float8 * interval '1 second', updated_at = now()
 FROM model_records m
 WHERE m.uuid = f.model_uuid AND f.model_uuid = $1 AND f.path = $2 AND m.status = 'downloading'
-  AND f.status = ANY ($3::text[]) AND (f.lease_until IS NULL OR f.lease_until < now())
+  AND f.status = ANY ($3::text[])
+  AND (f.lease_until IS NULL OR f.lease_until < now() OR f.lease_until > now() + interval '2 minutes')
 RETURNING f.model_uuid, f.path, f.size_bytes, f.sha256, f.git_oid, f.url, f.etag, f.bytes_done, f.upload_id,
           f.hash_state, f.attempts, f.restarts, f.lease_until, m.hf_name, m.revision, m.source;
 
 -- name: is_leased
 -- Whether a worker holds the file now; answers nothing when there is no such file.
-SELECT coalesce(lease_until > now(), false) FROM model_files WHERE model_uuid = $1 AND path = $2;
+SELECT coalesce(lease_until > now() AND lease_until <= now() + interval '2 minutes', false)
+FROM model_files WHERE model_uuid = $1 AND path = $2;
 
 -- name: claimable
 -- Whether a worker could take the file by now: another one gave its lease back since the claim was tried.
@@ -185,8 +188,9 @@ DELETE FROM model_files WHERE model_uuid = $1;
 WITH stalled AS MATERIALIZED (
     SELECT f.model_uuid, f.path FROM model_files f JOIN model_records m ON m.uuid = f.model_uuid
     WHERE m.status = 'downloading' AND f.status IN ('pending', 'transferring')
-      AND coalesce(f.lease_until, f.updated_at) < now() - $1::float8 * interval '1 second'
-      AND f.updated_at < now() - $1::float8 * interval '1 second'
+      AND (coalesce(f.lease_until, f.updated_at) < now() - $1::float8 * interval '1 second'
+           OR coalesce(f.lease_until, f.updated_at) > now() + interval '2 minutes')
+      AND (f.updated_at < now() - $1::float8 * interval '1 second' OR f.updated_at > now() + interval '2 minutes')
     ORDER BY f.updated_at LIMIT 500 FOR UPDATE OF f SKIP LOCKED
 )
 UPDATE model_files AS f SET updated_at = now()
@@ -197,7 +201,8 @@ RETURNING f.model_uuid, f.path;
 -- Requests without a plan, or with every file verified but not published: their event or their worker was lost.
 WITH stalled AS MATERIALIZED (
     SELECT uuid FROM model_records m
-    WHERE status = 'downloading' AND updated_at < now() - $1::float8 * interval '1 second'
+    WHERE status = 'downloading'
+      AND (updated_at < now() - $1::float8 * interval '1 second' OR updated_at > now() + interval '2 minutes')
       AND NOT EXISTS (SELECT 1 FROM model_files f WHERE f.model_uuid = m.uuid AND f.status <> 'verified')
     LIMIT 100 FOR UPDATE SKIP LOCKED
 )

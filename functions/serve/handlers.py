@@ -56,7 +56,7 @@ class Handlers:
             row = await unit.connection.fetchrow(SQL.find_model, uuid)
             if row is None:
                 await old_news.note_no_model(unit, uuid)
-            elif row["serve"] is not None:
+            elif row["serve"] is not None and await unit.connection.fetchval(SQL.take_wish, row["uuid"]) is not None:
                 await self._serve(unit, records.model_of(row), row["serve"], event.actor)
 
     async def _serve(self, unit: Unit, model: Model, asked: Any, actor: str) -> None:

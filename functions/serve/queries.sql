@@ -8,6 +8,17 @@ WHERE (uuid = $1 OR model_name = $1 OR hf_name = $1) AND status <> 'deleted'
 ORDER BY (uuid = $1) DESC, (status = 'available') DESC, created_at DESC
 LIMIT 1;
 
+-- name: take_wish
+-- Serving the model is taken up, by this transaction alone: however its event comes, and comes again, it is served once.
+UPDATE model_records SET serve = NULL WHERE uuid = $1 AND serve IS NOT NULL RETURNING uuid;
+
+-- name: list_unserved_models
+-- Available and to be served, and nobody took that up: the event was lost. In the future is before a clock was set back.
+SELECT uuid, model_name, actor FROM model_records
+WHERE status = 'available' AND serve IS NOT NULL
+  AND (downloaded_at < now() - $1::float8 * interval '1 second' OR downloaded_at > now() + interval '2 minutes')
+ORDER BY downloaded_at LIMIT 100;
+
 -- name: lock_name
 -- Serialise requests for one server name until the transaction ends; the unique index alone would answer with an error.
 SELECT pg_advisory_xact_lock(hashtextextended($1 || '/' || $2, 0));
@@ -55,9 +66,10 @@ SELECT uuid, status FROM server_records
 WHERE namespace = $1 AND status IN ('deploying', 'ready', 'asleep');
 
 -- name: list_stalled_servers
--- Servers that nobody is working on: pending for longer than a handler can take.
+-- Servers that nobody is working on: pending for longer than a handler can take, or since before a clock was set back.
 -- With who asked for it; a server that has run before is repaired whether that person is still here or not.
 SELECT uuid, CASE WHEN started_at IS NULL THEN actor ELSE '' END AS actor FROM server_records
-WHERE namespace = $1 AND status = 'pending' AND updated_at < now() - $2::float8 * interval '1 second'
+WHERE namespace = $1 AND status = 'pending'
+  AND (updated_at < now() - $2::float8 * interval '1 second' OR updated_at > now() + interval '2 minutes')
 ORDER BY updated_at LIMIT 100;
 

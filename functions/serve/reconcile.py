@@ -10,7 +10,7 @@ from typing import Any, Final
 from functions.kit import kube
 from functions.kit.bus import Bus
 from functions.kit.db import Database
-from functions.kit.events import CloudEvent, ServerRequested
+from functions.kit.events import CloudEvent, ModelAvailable, ServerRequested
 from functions.kit.kube import Json
 from functions.serve import handlers, observe, records
 from functions.serve.cluster import Kubernetes
@@ -46,6 +46,12 @@ class Tick:
                     "server %s has been pending for more than %.0f s; it is driven again", row["uuid"], STALLED_AFTER_S
                 )
                 unit.emit(ServerRequested(row["uuid"]), actor=row["actor"])
+            for row in await unit.connection.fetch(SQL.list_unserved_models, STALLED_AFTER_S):
+                _LOG.warning(
+                    "model %s is available and nobody was told to serve it; it is asked for again", row["uuid"]
+                )
+                named = {"modelname": row["model_name"], "actor": row["actor"]}
+                unit.emit(ModelAvailable(row["uuid"], row["model_name"]), **named)
 
     async def _compare(self) -> None:
         """Records are read before the API is asked: a record past `pending` has its Service by then."""

@@ -9,7 +9,7 @@ import pytest
 
 from kn_model.local.objects.kinds import HTTP_ROUTE, REVISION, SERVICE
 from tests.deliveries import delivered
-from tests.integration.serve.world import NAMESPACE, Killed, World, world
+from tests.integration.serve.world import NAMESPACE, Killed, World, add_model, world
 
 READY, AWAKE, ASLEEP = ("Ready", "True", ""), ("Active", "True", ""), ("Active", "False", "NoTraffic")
 FAILED, NO_CPU = ("Ready", "False", "RevisionFailed"), ("ResourcesAvailable", "False", "Unschedulable")
@@ -207,6 +207,23 @@ async def test_the_tick_drives_what_lost_its_event(serve: World) -> None:
     await serve.db.execute("UPDATE server_records SET updated_at = now() - interval '61 seconds'")
     await serve.tick()
     assert (await serve.deliver(), await serve.status("smol")) == ([204], ("deploying", None))
+
+
+async def test_the_tick_serves_what_nobody_was_told_of(serve: World) -> None:
+    """`model.available` accepted by a broker that then died: the model that was to be served is, and only once."""
+    await add_model(serve.db, "m-2", "wanted", serve={})
+    await serve.db.execute("UPDATE model_records SET actor = 'somebody', downloaded_at = now() WHERE uuid = 'm-2'")
+    await serve.tick()
+    assert serve.broker.held == []
+    await serve.db.execute("UPDATE model_records SET downloaded_at = now() - interval '61 seconds' WHERE uuid = 'm-2'")
+    await serve.tick()
+    await serve.tick()
+    assert await serve.deliver() == [204, 204, 204]
+    assert (await serve.status("wanted"), serve.cluster.names(SERVICE)) == (("deploying", None), ["wanted"])
+    await serve.http.delete("/serve/wanted")
+    await serve.deliver()
+    await serve.tick()
+    assert (serve.broker.held, serve.cluster.names(SERVICE)) == ([], [])
 
 
 @pytest.mark.parametrize(("active", "replicas", "expected"), [(AWAKE, 1, "ready"), (ASLEEP, 0, "asleep")])
