@@ -11,13 +11,14 @@ from typing import Any, Final
 
 from msgspec import to_builtins
 
-from functions.serve import architecture, contract, families, gguf, quantization, runtimes
+from functions.serve import architecture, contract, families, gguf, parameters, quantization
 from functions.serve.ask import MIB, Ask, ModelFacts
 from functions.serve.contract import Verdict
 from functions.serve.families import Kind
+from functions.serve.parameters import Scalar
 from functions.serve.problems import NoRuntime, UnknownGpu
 from functions.serve.requests import Gpu, ParameterValue, Scale, ServeOptions
-from functions.serve.runtimes import Runtime, Runtimes, Scalar, Scaling, Wants
+from functions.serve.runtimes import Runtime, Runtimes, Scaling, Wants
 
 # A decoder can also be asked for the vectors of its texts; what makes vectors cannot be asked to speak.
 _ABLE: Final[Mapping[Kind, tuple[Kind, ...]]] = {"generate": ("generate", "embed")}
@@ -92,7 +93,7 @@ def plan(model: Model, options: ServeOptions, known: Runtimes, default_runtime: 
     """Make the plan; its verdict may be a refusal. Raises UnknownRuntime, NoRuntime, UnknownGpu, BadParameter."""
     runtime = _runtime(model, options, known, default_runtime)
     kind = next(kind for kind in _able(model) if kind in runtime.kinds)
-    params = runtimes.check_parameters(runtime, options.params)
+    params = parameters.check(runtime.name, runtime.parameters, options.params)
     ask = _ask(runtime, options, params, known)
     verdict = contract.assess(model.facts, ask)
     memory = _container_memory(runtime, options, verdict)
@@ -188,7 +189,13 @@ def _arguments(runtime: Runtime, kind: Kind, ask: Ask, verdict: Verdict, params:
         # nothing, but without a size vLLM would claim nine tenths of the machine.
         decided |= {"--kv-cache-memory-bytes": max(verdict.kv_cache_bytes, MIB)}
     flat = [text for flag, value in decided.items() for text in (flag, str(value))]
-    return [*runtime.arguments, *runtime.kinds[kind].arguments, *flat, *shares, *runtimes.arguments(runtime, params)]
+    return [
+        *runtime.arguments,
+        *runtime.kinds[kind].arguments,
+        *flat,
+        *shares,
+        *parameters.arguments(runtime.parameters, params),
+    ]
 
 
 def _scaling(default: Scaling, asked: Scale) -> Scaling:

@@ -1,8 +1,7 @@
 """Runtimes: what runs inside a server, one YAML file each; a new one needs no Python.
 
 The built-in files lie in `runtimes/`; TORPOR_RUNTIMES_DIR names a folder with more, which win over a built-in of the
-same name. A file named gpus.yaml is no runtime but a table of kinds of GPU. Parameters of users pass through the file's allow-list: no type exists that lets free text through, so no
-option, path or second command can be smuggled in.
+same name. A file named gpus.yaml is no runtime but a table of kinds of GPU.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,12 +13,12 @@ from msgspec import Meta, Struct
 
 from functions.serve.ask import Card
 from functions.serve.families import Kind
-from functions.serve.problems import BadParameter, NoRuntime, UnknownGpu, UnknownRuntime
-from functions.serve.requests import Gpu, ParameterValue
+from functions.serve.parameters import Parameter
+from functions.serve.problems import NoRuntime, UnknownGpu, UnknownRuntime
+from functions.serve.requests import Gpu
 
 BUILT_IN: Final = Path(__file__).with_name("runtimes")
 GPUS: Final = "gpus.yaml"
-Scalar = bool | int | float | str
 
 
 class RuntimeFileError(Exception):
@@ -28,20 +27,6 @@ class RuntimeFileError(Exception):
 
 class _File(Struct, frozen=True, forbid_unknown_fields=True):
     """Every part of a runtime file: a misspelt field is an error, not a default."""
-
-
-class Parameter(_File, frozen=True):
-    """One parameter that users may set. flag: the engine's option, absent where only the contract reads it.
-
-    negation: the option for a boolean's `false`; without it `false` is what the engine does anyway.
-    """
-
-    type: Literal["integer", "number", "boolean", "choice"]
-    flag: str | None = None
-    negation: str | None = None
-    minimum: float | None = None
-    maximum: float | None = None
-    choices: tuple[str, ...] = ()
 
 
 class Service(_File, frozen=True):
@@ -210,52 +195,3 @@ def _decoded(path: Path, shape: Any) -> Any:
         return msgspec.convert(yaml.safe_load(path.read_text(encoding="utf-8")), shape)
     except (OSError, yaml.YAMLError, msgspec.ValidationError) as error:
         raise RuntimeFileError(f"{path.name}: {error}") from error
-
-
-def check_parameters(runtime: Runtime, params: Mapping[str, ParameterValue]) -> dict[str, Scalar]:
-    """The parameters as the engine takes them. Raises BadParameter naming the first that is not allowed."""
-    return {name: _check(runtime, name, value) for name, value in sorted(params.items()) if value is not None}
-
-
-def _check(runtime: Runtime, name: str, value: Scalar) -> Scalar:
-    parameter = runtime.parameters.get(name)
-    if parameter is None:
-        allowed = ", ".join(sorted(runtime.parameters))
-        raise BadParameter(f"{name[:63]!r} is not a parameter of {runtime.name}; allowed are: {allowed}")
-    if not _fits(parameter, value):
-        raise BadParameter(f"{name} is {str(value)[:63]!r}; it has to be {_described(parameter)}")
-    return value
-
-
-def _fits(parameter: Parameter, value: Scalar) -> bool:
-    if parameter.type == "choice":
-        return isinstance(value, str) and value in parameter.choices
-    if parameter.type == "boolean":
-        return isinstance(value, bool)
-    kinds: tuple[type, ...] = (int,) if parameter.type == "integer" else (int, float)
-    if isinstance(value, bool | str) or not isinstance(value, kinds):
-        return False
-    above = parameter.minimum is None or value >= parameter.minimum
-    return above and (parameter.maximum is None or value <= parameter.maximum)
-
-
-def _described(parameter: Parameter) -> str:
-    if parameter.type == "choice":
-        return f"one of {', '.join(parameter.choices)}"
-    if parameter.type == "boolean":
-        return "true or false"
-    kind = "an integer" if parameter.type == "integer" else "a number"
-    low = f" from {parameter.minimum:g}" if parameter.minimum is not None else ""
-    high = f" to {parameter.maximum:g}" if parameter.maximum is not None else ""
-    return f"{kind}{low}{high}"
-
-
-def arguments(runtime: Runtime, params: Mapping[str, Scalar]) -> list[str]:
-    """The engine's options for checked parameters, in the order of their names."""
-    found: list[str] = []
-    for name, value in params.items():
-        parameter = runtime.parameters[name]
-        option = parameter.negation if value is False else parameter.flag
-        if option is not None:
-            found += [option] if isinstance(value, bool) else [option, str(value)]
-    return found

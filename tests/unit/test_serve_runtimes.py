@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from functions.serve import planning, runtimes
+from functions.serve import parameters, planning
 from functions.serve.engine.arguments import chosen
 from functions.serve.problems import BadParameter, UnknownRuntime
 from functions.serve.requests import ServeOptions
@@ -36,6 +36,11 @@ parameters: {}
 def runtime(name: str) -> Runtime:
     """A built-in runtime."""
     return Runtimes().get(name)
+
+
+def check(runtime: Runtime, params: dict[str, Any]) -> dict[str, parameters.Scalar]:
+    """What the engine would be told."""
+    return parameters.check(runtime.name, runtime.parameters, params)
 
 
 ATTACKS = [
@@ -78,13 +83,13 @@ ATTACKS = [
 def test_nothing_outside_the_allow_list(name: str, params: dict[str, Any]) -> None:
     """Unknown names, other types, text where a number belongs and numbers out of bounds are refused."""
     with pytest.raises(BadParameter):
-        runtimes.check_parameters(runtime(name), params)
+        check(runtime(name), params)
 
 
 def test_a_refusal_says_what_is_allowed() -> None:
     """The caller reads the bounds and needs no documentation."""
     with pytest.raises(BadParameter) as refusal:
-        runtimes.check_parameters(runtime("vllm-cpu"), {"max_model_len": 1})
+        check(runtime("vllm-cpu"), {"max_model_len": 1})
     assert refusal.value.detail == "max_model_len is '1'; it has to be an integer from 128 to 131072"
 
 
@@ -102,8 +107,8 @@ def test_the_engine_takes_every_parameter(name: str, *, truth: bool) -> None:
             "number": parameter.minimum,
         }
         params[key] = values[parameter.type]
-    checked = runtimes.check_parameters(known, params)
-    assert chosen(str(runtimes.arguments(known, checked)).replace("'", '"'))
+    checked = check(known, params)
+    assert chosen(str(parameters.arguments(known.parameters, checked)).replace("'", '"'))
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
