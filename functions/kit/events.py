@@ -33,9 +33,8 @@ _INTEGERS: Final = range(-(2**31), 2**31)
 _REQUIRED: Final = ("id", "source", "type", "specversion")
 _ATTRIBUTE_NAME: Final = re.compile(r"^[a-z0-9]{1,20}$")
 _PERCENT: Final = re.compile(r"%([0-9A-Fa-f]{2})")
-_STANDARD: Final = frozenset(
-    {"id", "source", "type", "specversion", "subject", "time", "datacontenttype", "dataschema"}
-)
+_PASSING: Final = ("datacontenttype", "time", "dataschema")
+_STANDARD: Final = frozenset({*_REQUIRED, "subject", *_PASSING})
 
 E_ = TypeVar("E_", bound="Event")
 # Named, because inside CloudEvent the word `type` is an attribute.
@@ -144,7 +143,10 @@ ALL: Final[tuple[type[Event], ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class CloudEvent:
-    """A received event: context attributes and the data's bytes. `(source, id)` is its idempotency key."""
+    """A received event: context attributes and the data's bytes. `(source, id)` is its idempotency key.
+
+    passing: attributes that nobody here acts on and a dead letter keeps: datacontenttype, time, dataschema.
+    """
 
     id: str
     source: str
@@ -152,6 +154,7 @@ class CloudEvent:
     subject: str
     extensions: Mapping[str, str]
     data: bytes
+    passing: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False)
 
     @property
     def actor(self) -> str:
@@ -177,7 +180,10 @@ def decode(data: bytes, kind: type[E_]) -> E_:
 
 
 def headers(event_id: str, source: str, kind: str, subject: str, extensions: Mapping[str, str]) -> dict[str, str]:
-    """The HTTP headers of an event in binary mode (CloudEvents HTTP binding 1.0, section 3.1)."""
+    """The HTTP headers of an event in binary mode (CloudEvents HTTP binding 1.0, section 3.1).
+
+    A `datacontenttype` among the extensions is the Content-Type; without one the data is JSON.
+    """
     attributes = {
         "specversion": "1.0",
         "id": event_id,
@@ -186,9 +192,8 @@ def headers(event_id: str, source: str, kind: str, subject: str, extensions: Map
         "subject": subject,
         **extensions,
     }
-    return {"content-type": "application/json"} | {
-        f"ce-{name}": _escape(str(text)) for name, text in attributes.items()
-    }
+    content_type = attributes.pop("datacontenttype", "application/json")
+    return {"content-type": content_type} | {f"ce-{name}": _escape(str(text)) for name, text in attributes.items()}
 
 
 def parse(http_headers: Mapping[str, str], body: bytes) -> CloudEvent:
@@ -208,6 +213,8 @@ def parse(http_headers: Mapping[str, str], body: bytes) -> CloudEvent:
     if media_type.startswith("application/cloudevents"):
         raise Reject(f"events of media type {media_type} are not taken; send one event at a time as JSON")
     attributes = {name[3:]: _unescape(value) for name, value in lower.items() if name.startswith("ce-")}
+    if "content-type" in lower:
+        attributes["datacontenttype"] = lower["content-type"]
     return _event(attributes, body)
 
 
@@ -220,9 +227,9 @@ def _event(attributes: Mapping[str, str], data: bytes) -> CloudEvent:
     for name, text in attributes.items():
         _check(name, text)
     extensions = {name: value for name, value in attributes.items() if name not in _STANDARD}
-    return CloudEvent(
-        attributes["id"], attributes["source"], attributes["type"], attributes.get("subject", ""), extensions, data
-    )
+    passing = {name: attributes[name] for name in _PASSING if name in attributes}
+    named = (attributes["id"], attributes["source"], attributes["type"], attributes.get("subject", ""))
+    return CloudEvent(*named, extensions, data, passing)
 
 
 def _twice(http_headers: Mapping[str, str]) -> set[str]:
@@ -259,6 +266,8 @@ def _structured(body: bytes) -> tuple[dict[str, str], bytes]:
     attributes = {
         name: value for name, value in document.items() if name not in {"data", "data_base64"} and value is not None
     }
+    if "data" in document:
+        attributes.setdefault("datacontenttype", "application/json")
     wrong = [name for name, value in attributes.items() if not _has_a_type(value)]
     if wrong:
         raise Reject(f"the attribute {wrong[0][:64]!r} is neither a string, an integer of 32 bits nor a boolean")

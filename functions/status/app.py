@@ -1,6 +1,6 @@
 """The function `status`: its routing table and the thin endpoints behind it.
 
-People and programs GET. The Broker posts `usage.recorded` and ticks to `/events`, and to `/deadletters` what no
+People and programs GET, and operators have dead letters sent again. The Broker posts `usage.recorded` and ticks to `/events`, and to `/deadletters` what no
 subscriber could take; these two carry no token, `kit.trust` says what is believed there.
 """
 
@@ -21,8 +21,10 @@ from functions.kit.events import CloudEvent, UsageRecorded
 from functions.kit.identity import Identity
 from functions.kit.signature import Keyring
 from functions.kit.trust import Trust
-from functions.status import deadletters, models, servers, usage
+from functions.status import deadletters, models, redrive, servers, usage
+from functions.status.deadletters import SQL
 from functions.status.deps import Deps
+from functions.status.letter_filter import Filter
 from functions.status.paging import Page
 from functions.status.settings import Settings
 
@@ -41,7 +43,7 @@ def build(settings: Settings) -> Starlette:
 
 def routes(deps: Deps) -> Sequence[BaseRoute]:
     """The API of `status`: paths, and what a caller has to be allowed to do."""
-    reads, inputs = Reads(deps), Inputs(deps)
+    reads, redrives, inputs = Reads(deps), Redrives(deps), Inputs(deps)
     return [
         Route("/models", _get(deps, "read", reads.models)),
         Route("/models/available", _get(deps, "read", reads.available_models)),
@@ -51,6 +53,9 @@ def routes(deps: Deps) -> Sequence[BaseRoute]:
         Route("/usage", _get(deps, "read", reads.usage)),
         Route("/deadletters", _get(deps, "operate", reads.dead_letters)),
         Route("/deadletters", inputs.dead_letter, methods=["POST"]),
+        Route("/deadletters/redrive", _post(deps, "operate", redrives.matching), methods=["POST"]),
+        Route("/deadletters/{number:int}", _get(deps, "operate", reads.dead_letter)),
+        Route("/deadletters/{number:int}/redrive", _post(deps, "operate", redrives.one), methods=["POST"]),
         Route("/events", bus.endpoint(inputs.table(), deps.trust), methods=["POST"]),
     ]
 
@@ -89,6 +94,25 @@ class Reads:
         """GET /deadletters: what could not be delivered."""
         return _named("dead_letters", await deadletters.list_dead_letters(self._db, request.query_params))
 
+    async def dead_letter(self, request: Request, _: Identity) -> object:
+        """GET /deadletters/{id}: one, with the event's data."""
+        return await deadletters.find_dead_letter(self._db, request.path_params["number"])
+
+
+class Redrives:
+    """What operators have sent again."""
+
+    def __init__(self, deps: Deps) -> None:
+        self._deps = deps
+
+    async def one(self, request: Request, who: Identity) -> object:
+        """POST /deadletters/{id}/redrive: 202 and the letter; one that is under way is not sent a second time."""
+        return await redrive.one(self._deps.db, self._deps.bus, request.path_params["number"], who)
+
+    async def matching(self, request: Request, who: Identity) -> object:
+        """POST /deadletters/redrive: all that match the filter in the body, a thousand at most; 202 and how many."""
+        return await redrive.matching(self._deps.bus, await app.body(request, Filter), who)
+
 
 class Inputs:
     """What the Broker brings."""
@@ -115,20 +139,25 @@ class Inputs:
             await usage.store(unit, event)
 
     async def tick(self, _: CloudEvent) -> None:
-        """The tick: send what the outbox still holds."""
+        """The tick: send what the outbox still holds, forget old history."""
         await self._deps.bus.resend()
+        await self._deps.db.execute(SQL.forget_history)
 
 
-def _get(deps: Deps, action: str, read: Read) -> Callable[[Request], Awaitable[Response]]:
-    """A GET endpoint for callers who may do `action`. Raises Unauthorized, Forbidden."""
+def _get(deps: Deps, action: str, read: Read, status: int = 200) -> Callable[[Request], Awaitable[Response]]:
+    """An endpoint for callers who may do `action`. Raises Unauthorized, Forbidden."""
 
     @functools.wraps(read)
     async def endpoint(request: Request) -> Response:
         who = await deps.verifier.identify(request.headers.get("authorization"))
         who.require(action)
-        return app.json(await read(request, who))
+        return app.json(await read(request, who), status)
 
     return endpoint
+
+
+# What is accepted now and done by the Broker later.
+_post = functools.partial(_get, status=202)
 
 
 def _named(name: str, page: Page[Any]) -> Mapping[str, object]:

@@ -99,16 +99,74 @@ FROM unnest($3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[
 ON CONFLICT (event_source, event_id, position) DO NOTHING;
 
 -- name: add_dead_letter
--- Keep an event that nobody could handle, once per destination that failed; a later failure brings the newer reason.
-INSERT INTO dead_letters (source, event_id, type, subject, extensions, data, error_dest, error_code, error_data)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+-- Keep an event that nobody could handle, once per destination that failed; a later failure brings the newer reason,
+-- and says that a redrive is over.
+INSERT INTO dead_letters (source, event_id, type, subject, extensions, content_type, data, error_dest, error_code, error_data)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 ON CONFLICT (source, event_id, error_dest) DO UPDATE
-SET error_code = excluded.error_code, error_data = excluded.error_data, received_at = now();
+SET error_code = excluded.error_code, error_data = excluded.error_data, received_at = now(), redriven_at = NULL;
 
 -- name: list_dead_letters
--- A page of dead letters, newest first.
-SELECT id, source, event_id, type, subject, extensions, data, error_dest, error_code, error_data, received_at
+-- A page of dead letters without their data, newest first. $1 to $8 are the filter, in the order of Filter.arguments.
+SELECT id, source, event_id, type, subject, extensions, content_type, error_dest, error_code, error_data, received_at,
+       redriven_at, redriven_by, redrives
 FROM dead_letters
-WHERE $1::bigint IS NULL OR id < $1
-ORDER BY id DESC
-LIMIT $2;
+WHERE ($1::bigint[] IS NULL OR id = ANY ($1::bigint[]))
+  AND ($2::text IS NULL OR type = $2::text)
+  AND ($3::text IS NULL OR subject = $3::text)
+  AND ($4::text IS NULL OR error_dest = $4::text)
+  AND ($5::int IS NULL OR error_code = $5::int)
+  AND ($6::timestamptz IS NULL OR received_at >= $6::timestamptz)
+  AND ($7::timestamptz IS NULL OR received_at < $7::timestamptz)
+  AND ($8::boolean IS NULL OR (redriven_at IS NOT NULL) = $8::boolean)
+  AND ($9::timestamptz IS NULL OR (received_at, id) < ($9::timestamptz, $10::bigint))
+ORDER BY received_at DESC, id DESC
+LIMIT $11;
+
+-- name: find_dead_letter
+-- One dead letter, with the event's bytes.
+SELECT * FROM dead_letters WHERE id = $1;
+
+-- name: redrive
+-- Put the letters that match into the outbox as the events that they were, and mark them; at most $10, the oldest first.
+-- Not those that were redriven less than $9 seconds ago: they are under way. SKIP LOCKED: another call has them in hand.
+-- The outbox's key is the event's id. Two letters of one event (two destinations) share a row; an id that another
+-- source's event has there right now has to wait, so its letter stays unmarked.
+WITH chosen AS MATERIALIZED (
+    SELECT id, source, event_id, type, subject, extensions, content_type, data
+    FROM dead_letters
+    WHERE ($1::bigint[] IS NULL OR id = ANY ($1::bigint[]))
+      AND ($2::text IS NULL OR type = $2::text)
+      AND ($3::text IS NULL OR subject = $3::text)
+      AND ($4::text IS NULL OR error_dest = $4::text)
+      AND ($5::int IS NULL OR error_code = $5::int)
+      AND ($6::timestamptz IS NULL OR received_at >= $6::timestamptz)
+      AND ($7::timestamptz IS NULL OR received_at < $7::timestamptz)
+      AND ($8::boolean IS NULL OR (redriven_at IS NOT NULL) = $8::boolean)
+      AND (redriven_at IS NULL OR redriven_at < now() - $9::float8 * interval '1 second')
+    ORDER BY received_at, id
+    LIMIT $10 FOR UPDATE SKIP LOCKED
+), sent AS (
+    INSERT INTO outbox (id, source, event_source, type, subject, extensions, data, body)
+    SELECT DISTINCT ON (event_id) event_id, $11::text, source, type, coalesce(subject, ''),
+           CASE WHEN content_type = '' THEN extensions
+                ELSE extensions || jsonb_build_object('datacontenttype', content_type) END,
+           'null', data
+    FROM chosen ORDER BY event_id, source
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id, event_source
+), leaving AS (
+    SELECT id, event_source AS source FROM sent
+    UNION ALL
+    SELECT id, coalesce(event_source, source) FROM outbox WHERE id IN (SELECT event_id FROM chosen)
+)
+UPDATE dead_letters AS d
+SET redriven_at = now(), redriven_by = $12::text, redrives = d.redrives + 1
+FROM chosen JOIN leaving ON leaving.id = chosen.event_id AND leaving.source = chosen.source
+WHERE d.id = chosen.id
+RETURNING d.id;
+
+-- name: forget_history
+-- What changed nothing a month ago explains nothing any more. A part at a time: a tick ends in seconds.
+DELETE FROM event_log
+WHERE id IN (SELECT id FROM event_log WHERE at < now() - interval '30 days' ORDER BY at LIMIT 10000);

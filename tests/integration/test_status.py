@@ -242,19 +242,6 @@ async def test_usage_that_cannot_be_counted_is_rejected(http: httpx.AsyncClient,
     assert (answer.status_code, (await get(http, "/usage"))["usage"]) == (400, [])
 
 
-async def test_dead_letters_are_listed_newest_first(http: httpx.AsyncClient) -> None:
-    """Each once per destination, with the newest reason."""
-    for event_id, reason in (("1", "500"), ("2", "400"), ("1", "503")):
-        attributes = {"knativeerrordest": "http://download/events", "knativeerrorcode": reason}
-        delivery = headers(event_id, "/torpor/download", "dev.torpor.file.requested.v1", "m", attributes)
-        assert (await post(http, "/deadletters", (delivery, b"{}"))).status_code == 204
-    letters = await walk(http, "/deadletters", "dead_letters", 1)
-    assert [(letter["event_id"], letter["error_code"], letter["data"]) for letter in letters] == [
-        ("2", 400, "{}"),
-        ("1", 503, "{}"),
-    ]
-
-
 async def test_a_tick_is_acknowledged(http: httpx.AsyncClient) -> None:
     """Nothing is in the outbox: nothing happens, with an empty 204."""
     tick = headers("1", "/apis/v1/namespaces/torpor/pingsources/tick", "dev.knative.sources.ping", "", {"x": "y"})

@@ -16,7 +16,17 @@ from functions.status.app import routes
 from functions.status.deps import Deps
 from tests.deliveries import KEYRING, TRUST, delivered, signed
 
-READS = ["/models", "/models/available", "/models/x", "/status", "/status/x", "/usage", "/deadletters"]
+READS = [
+    "/models",
+    "/models/available",
+    "/models/x",
+    "/status",
+    "/status/x",
+    "/usage",
+    "/deadletters",
+    "/deadletters/1",
+]
+REDRIVES = ["/deadletters/1/redrive", "/deadletters/redrive"]
 EVENT = delivered({"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/test", "content-type": "application/json"})
 
 
@@ -81,6 +91,44 @@ async def test_dead_letters_are_for_operators() -> None:
     """An event's data may name other people's requests."""
     async with client(Recorder(), "user") as user, client(Recorder(), "operator") as operator:
         assert [(await http.get("/deadletters")).status_code for http in (user, operator)] == [403, 200]
+        assert [(await http.get("/deadletters/1")).status_code for http in (user, operator)] == [403, 404]
+
+
+@pytest.mark.parametrize("path", REDRIVES)
+@pytest.mark.parametrize(("role", "status"), [("", 401), ("user", 403)])
+async def test_who_may_not_redrive_changes_nothing(path: str, role: str, status: int) -> None:
+    """Sending an event again makes things happen: for operators alone."""
+    db = Recorder()
+    async with client(db, role) as http:
+        assert ((await http.post(path, json={})).status_code, db.calls) == (status, [])
+
+
+@pytest.mark.parametrize("number", ["1", "9223372036854775808", "0", "99999999999999999999999"])
+async def test_a_letter_that_is_not_there_is_named(number: str) -> None:
+    """404, also for a number that no column could hold."""
+    async with client(Recorder(), "operator") as http:
+        answers = [await http.get(f"/deadletters/{number}"), await http.post(f"/deadletters/{number}/redrive")]
+    assert [(each.status_code, each.json()["title"]) for each in answers] == [(404, "Dead letter not found")] * 2
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{"code": "none"}, {"code": "99"}, {"since": "yesterday"}, {"until": "2026-01-31T00:00:00"}, {"redriven": "maybe"}],
+)
+async def test_a_filter_that_does_not_fit_is_a_bad_request(query: dict[str, str]) -> None:
+    """400 that names it, in the query and in the body alike; a body is not guessed at."""
+    db = Recorder()
+    async with client(db, "operator") as http:
+        answers = [await http.get("/deadletters", params=query), await http.post("/deadletters/redrive", json=query)]
+    assert [(each.status_code, next(iter(query)) in each.json()["detail"]) for each in answers] == [(400, True)] * 2
+    assert db.calls == []
+
+
+@pytest.mark.parametrize("body", [{"typ": "t"}, {"ids": [0]}, {"ids": [2**63]}, {"ids": list(range(1, 1002))}, []])
+async def test_a_redrive_of_something_else_is_refused(body: object) -> None:
+    """A misspelt filter must not mean everything."""
+    async with client(Recorder(), "operator") as http:
+        assert (await http.post("/deadletters/redrive", json=body)).status_code == 400
 
 
 async def test_a_user_sees_only_their_own_usage() -> None:
@@ -149,7 +197,9 @@ async def test_a_dead_letter_is_kept_with_its_reason() -> None:
         headers = {**EVENT, **reason, "ce-type": "t", "ce-subject": "s", "ce-actor": "a"}
         response = await http.post("/deadletters", headers=headers, content=b"{}")
     assert (response.status_code, response.content) == (204, b"")
-    assert db.calls == [("/test", "1", "t", "s", {"actor": "a"}, b"{}", "http://download/events", 500, "boom")]
+    assert db.calls == [
+        ("/test", "1", "t", "s", {"actor": "a"}, "application/json", b"{}", "http://download/events", 500, "boom")
+    ]
 
 
 async def test_a_dead_letter_without_reasons_is_kept_too() -> None:
