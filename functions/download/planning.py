@@ -16,7 +16,7 @@ from functions.download.sources import CatalogueSource, HubSource, WebSource
 from functions.download.states import MODEL, ModelCause, ModelState
 from functions.download.suppliers import Suppliers
 from functions.kit import actors, history
-from functions.kit.bus import Bus, Duplicate
+from functions.kit.bus import Bus
 from functions.kit.db import Database
 from functions.kit.events import CloudEvent, FileRequested, ModelRequested
 from functions.kit.history import Attempt
@@ -36,10 +36,12 @@ class Planner:
         self._publisher = publisher
 
     async def on_model_requested(self, event: CloudEvent) -> None:
-        """Handle the event. Raises Retry when the source or a dependency does not answer, Duplicate."""
+        """Handle the event. Raises Retry when the source or a dependency does not answer, Duplicate, BeingProcessed."""
+        async with self._bus.alone(event):
+            await self._plan(event)
+
+    async def _plan(self, event: CloudEvent) -> None:
         model_uuid = event.decode(ModelRequested).model_uuid
-        if await self._bus.seen(event):
-            raise Duplicate(event.id)
         model = await self._db.fetchrow(SQL.model, model_uuid)
         if model is None:
             return

@@ -21,7 +21,7 @@ from starlette.responses import Response
 from functions.kit import events, log, signature, trace
 from functions.kit.db import Database, queries
 from functions.kit.events import CloudEvent, Event
-from functions.kit.problem import Problem, Reject
+from functions.kit.problem import Conflict, Problem, Reject
 from functions.kit.signature import Keyring
 from functions.kit.trust import Trust
 
@@ -31,6 +31,8 @@ Handler = Callable[[CloudEvent], Awaitable[None]]
 LEASE_S: Final = 15.0
 # The Broker answers in milliseconds; a call must not hang on one that does not.
 PUBLISH_TIMEOUT_S: Final = 5.0
+# What a handler's long work takes at most; shorter than a broker's retries of the event together (half a minute).
+CLAIM_S: Final = 15.0
 BACKOFF_S: Final = 0.5
 BACKOFF_CAP_S: Final = 60.0
 # Rows of one round trip; as many POSTs are then under way at once.
@@ -46,6 +48,10 @@ _LOG = logging.getLogger("torpor.bus")
 
 class Duplicate(Exception):
     """The effect of this event is committed already; the endpoint answers 204."""
+
+
+class BeingProcessed(Conflict):
+    """Another instance is working on this event"""
 
 
 class Publisher(Protocol):
@@ -138,6 +144,26 @@ class Bus:
     async def seen(self, event: CloudEvent) -> bool:
         """Whether the event's effect is committed: asked before long work, so that a duplicate does not repeat it."""
         return await self._db.fetchval(SQL.is_processed, self._source, event.source, event.id) is not None
+
+    @contextlib.asynccontextmanager
+    async def alone(self, event: CloudEvent) -> AsyncIterator[None]:
+        """Long work for an event, before the transaction that marks it. Raises Duplicate, and BeingProcessed (409).
+
+        When the work takes longer than the lease, a second instance may begin it as well; the mark still lets only one
+        of them have an effect.
+        """
+        key = (self._source, event.source, event.id)
+        until = await self._db.fetchval(SQL.claim_processing, *key, CLAIM_S)
+        if until is None:
+            raise BeingProcessed("another instance is working on this event; deliver it again in a moment")
+        try:
+            if await self.seen(event):
+                raise Duplicate(event.id)
+            yield
+        finally:
+            # Without a database the lease runs out by itself.
+            with contextlib.suppress(Problem):
+                await self._db.execute(SQL.end_processing, *key, until)
 
     async def resend(self) -> int:
         """Send what is still in the outbox and due, for RESEND_S. Answers how many events the Broker accepted.

@@ -10,6 +10,21 @@ RETURNING id;
 -- Whether the event's effect is committed already.
 SELECT 1 FROM inbox WHERE consumer = $1 AND source = $2 AND id = $3;
 
+-- name: claim_processing
+-- Work on the event alone for $4 seconds; answers nothing while another instance does. Not flushed to disk: what a
+-- crash of PostgreSQL forgets, the mark at the end of the work makes up for.
+INSERT INTO inbox_claims AS held (consumer, source, id, until)
+SELECT $1, $2, $3, now() + $4::float8 * interval '1 second'
+WHERE set_config('synchronous_commit', 'off', true) IS NOT NULL
+ON CONFLICT (consumer, source, id) DO UPDATE SET until = excluded.until WHERE held.until < now()
+RETURNING until;
+
+-- name: end_processing
+-- The work is over, well or not; a claim that ran out and is somebody else's by now stays.
+DELETE FROM inbox_claims
+WHERE consumer = $1 AND source = $2 AND id = $3 AND until = $4
+  AND (SELECT set_config('synchronous_commit', 'off', true)) IS NOT NULL;
+
 -- name: add_events
 -- Write the outgoing events in one round trip, leased to the caller: it publishes them right after its commit.
 -- The bytes are kept as they are, since JSONB would give them back in another order; data is for people who look.
@@ -46,7 +61,9 @@ SET due_at = now() + least($3::float8, power(2, least(attempts, 20)) * $2::float
 WHERE id = ANY ($1::text[]);
 
 -- name: forget_processed
--- A duplicate can arrive while a broker still retries (minutes); a week is far beyond it.
+-- A duplicate can arrive while a broker still retries (minutes); a week is far beyond it. Claims are left by instances
+-- that were killed.
+WITH left_behind AS (DELETE FROM inbox_claims WHERE consumer = $1 AND until < now() - interval '1 hour')
 DELETE FROM inbox WHERE consumer = $1 AND processed_at < now() - interval '7 days';
 
 -- name: add_history

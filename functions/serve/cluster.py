@@ -19,6 +19,7 @@ ATTEMPTS: Final = 5
 _NOT_FOUND: Final = 404
 _CONFLICT: Final = 409
 _PLURALS: Final[Mapping[str, str]] = {"Service": "services", "HTTPRoute": "httproutes"}
+_SERVED: Final[Mapping[str, str]] = {"Service": "services", "Revision": "revisions"}
 
 
 class Kubernetes(Protocol):
@@ -48,6 +49,11 @@ class Foreign(Exception):
 def collection(manifest: Mapping[str, Any]) -> str:
     """The path of the collection that an object belongs to."""
     return kube.path(manifest["apiVersion"], _PLURALS[manifest["kind"]], manifest["metadata"]["namespace"])
+
+
+def served(kind: str, namespace: str) -> str:
+    """The path of Knative's own objects of a kind: Service or Revision."""
+    return kube.path("serving.knative.dev/v1", _SERVED[kind], namespace)
 
 
 async def apply(api: Kubernetes, desired: Json) -> Json:

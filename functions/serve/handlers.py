@@ -4,6 +4,7 @@
 """
 
 import logging
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -25,6 +26,8 @@ from functions.serve.records import SQL, Draft, Record
 from functions.serve.requests import ServeOptions
 from functions.serve.states import Cause, State
 
+# RFC 1123: it becomes part of a path.
+_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 DELETED: Final = "dev.knative.apiserver.resource.delete"
 _LOG = logging.getLogger("torpor.serve")
 
@@ -78,8 +81,10 @@ class Handlers:
 
     async def server_requested(self, event: CloudEvent) -> None:
         """Make the cluster agree with the record: create, change or delete its Knative Service and its route."""
-        if await self._bus.seen(event):
-            return
+        async with self._bus.alone(event):
+            await self._agree(event)
+
+    async def _agree(self, event: CloudEvent) -> None:
         row = await self._db.fetchrow(SQL.read_server, event.decode(ServerRequested).server_uuid)
         if row is None:
             raise Reject(f"there is no server {event.subject}")
@@ -131,45 +136,68 @@ class Handlers:
             await cluster.remove(self._api, manifest)
 
     async def object_changed(self, event: CloudEvent) -> None:
-        """The ApiServerSource saw a Service or Revision: keep the record true."""
-        obj = _object(event)
-        uuid = observe.server_uuid(obj)
+        """The ApiServerSource saw a Service or Revision: keep the record true, from the object as the API has it now.
+
+        Nobody signs these events: made up, one says no more than that an object is worth a look.
+        """
+        told = _object(event)
+        uuid = observe.server_uuid(told)
         if uuid is None:
             return
+        obj = await self._look(told, uuid)
         async with self._bus.transaction(cause=event) as unit:
-            await follow_object(unit, uuid, obj)
+            await follow_object(unit, uuid, obj, told)
 
     async def object_deleted(self, event: CloudEvent) -> None:
-        """Somebody deleted the Knative Service of a server that is not deleted: make it again."""
-        obj = _object(event)
-        uuid = observe.server_uuid(obj)
-        if uuid is None or obj.get("kind") != "Service":
+        """Somebody deleted the Knative Service of a server that is not deleted: make it again, if it is really gone."""
+        told = _object(event)
+        uuid = observe.server_uuid(told)
+        if uuid is None or told.get("kind") != "Service":
+            return
+        obj, uid = await self._look(told, uuid), told["metadata"]["uid"]
+        if obj is not None and obj["metadata"]["uid"] == uid:
             return
         async with self._bus.transaction(cause=event) as unit:
             row = await unit.connection.fetchrow(SQL.lock_server, uuid)
             if row is not None:
-                await restore(unit, records.record_of(row), obj["metadata"]["uid"])
+                await restore(unit, records.record_of(row), uid)
+
+    async def _look(self, told: Json, uuid: str) -> Json | None:
+        """The object that an event tells of, as it is now; None when it is gone or another server's."""
+        name = told["metadata"]["name"]
+        obj = await self._api.get(f"{cluster.served(told['kind'], self._desk.settings.namespace)}/{name}")
+        return obj if obj is not None and observe.server_uuid(obj) == uuid else None
 
 
-async def follow_object(unit: Unit, uuid: str, obj: Json) -> None:
-    """Bring one object's news into its record. Old news, and news of a deleted server, go into the history alone."""
+async def follow_object(unit: Unit, uuid: str, obj: Json | None, told: Json) -> None:
+    """Bring one object's news into its record. Old news, and news of a deleted server, go into the history alone.
+
+    obj: the object as the API has it, None when it is gone. told: what the event said, which only the history keeps.
+    """
     row = await unit.connection.fetchrow(SQL.lock_server, uuid)
     if row is None:
         return
-    record, seen = records.record_of(row), observe.read(obj)
-    if record.state is State.DELETED:
-        if obj["kind"] == "Service" and not obj["metadata"].get("deletionTimestamp"):
-            unit.emit(ServerRequested(uuid))
-        await old_news.note(unit, record, obj)
-        return
-    news = (observe.with_service if obj["kind"] == "Service" else observe.with_revision)(record.observed, seen)
+    record = records.record_of(row)
+    if record.state is State.DELETED and _remains(obj):
+        unit.emit(ServerRequested(uuid))
+    news = None if record.state is State.DELETED or obj is None else _news(record, obj)
     if news is None:
-        await old_news.note(unit, record, obj)
+        await old_news.note(unit, record, told)
     elif record.state is State.PENDING:
         # What is seen is about an older request; the newer one waits to be applied.
         await records.move(unit.connection, record, news, Finding(Cause.REQUESTED, record.error), _now())
     else:
         await _follow(unit, record, news)
+
+
+def _remains(obj: Json | None) -> bool:
+    """Whether it is a Service that nobody has deleted yet."""
+    return obj is not None and obj["kind"] == "Service" and not obj["metadata"].get("deletionTimestamp")
+
+
+def _news(record: Record, obj: Json) -> Observation | None:
+    with_object = observe.with_service if obj["kind"] == "Service" else observe.with_revision
+    return with_object(record.observed, observe.read(obj))
 
 
 async def _follow(unit: Unit, record: Record, observed: Observation) -> None:
@@ -200,6 +228,8 @@ def _object(event: CloudEvent) -> Json:
         obj = msgspec.json.decode(event.data, type=Json)
         if obj["kind"] not in {"Service", "Revision"}:
             raise Reject(f"serve follows Services and Revisions, not objects of kind {obj['kind']}")
+        if not _NAME.fullmatch(obj["metadata"]["name"]):
+            raise Reject("the object's name is none that Kubernetes gives")
         observe.read(obj)
     except (msgspec.MsgspecError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise Reject(f"the event carries no Service or Revision: {error!r}") from error

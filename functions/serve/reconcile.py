@@ -73,7 +73,7 @@ class Tick:
         uuid = observe.server_uuid(obj)
         if uuid is not None:
             async with self._bus.transaction() as unit:
-                await handlers.follow_object(unit, uuid, obj)
+                await handlers.follow_object(unit, uuid, obj, obj)
 
     async def _restore(self, uuid: str) -> None:
         async with self._bus.transaction() as unit:

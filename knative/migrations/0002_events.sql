@@ -37,3 +37,13 @@ CREATE TABLE event_log (
 );
 CREATE INDEX event_log_by_record ON event_log (record_uuid, id DESC);
 CREATE INDEX event_log_by_age ON event_log (at);
+
+-- Events that an instance is working on, for handlers that ask others before they have anything to write: a duplicate
+-- meanwhile is told to come again. until: a lease, so that an instance that was killed stops nobody.
+CREATE TABLE inbox_claims (
+    consumer  TEXT NOT NULL,
+    source    TEXT NOT NULL,
+    id        TEXT NOT NULL,
+    until     TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (consumer, source, id)
+);

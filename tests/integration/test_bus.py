@@ -7,15 +7,15 @@ import httpx
 import pytest
 from starlette.routing import Route
 
-from functions.kit import app, bus, events
-from functions.kit.bus import Bus, Duplicate, PublishError
+from functions.kit import app, bus, events, trace
+from functions.kit.bus import BeingProcessed, Bus, Duplicate, PublishError
 from functions.kit.db import Database
 from functions.kit.events import CloudEvent, FileRequested, ModelDeleted, ModelRequested
 from functions.kit.problem import Conflict, Retry
 from functions.kit.settings import Secret
 from tests.deliveries import KEYRING, TRUST, delivered
 
-CAUSE = CloudEvent("e1", "/torpor/test", ModelRequested.TYPE, "m1", {"actor": "ann", "traceparent": "00-1-2-01"}, b"{}")
+CAUSE = CloudEvent("e1", "/torpor/test", ModelRequested.TYPE, "m1", {"actor": "ann"}, b"{}")
 
 
 class Broker:
@@ -219,10 +219,11 @@ async def test_a_failed_handler_may_try_again(the_bus: Bus, broker: Broker) -> N
 
 
 async def test_the_actor_and_the_trace_travel(the_bus: Bus, broker: Broker) -> None:
-    """What an event causes carries who asked and the trace."""
-    async with the_bus.transaction(CAUSE) as unit:
-        unit.emit(ModelDeleted("m1"))
-    assert [("ann", "00-1-2-01")] == [(event.actor, event.traceparent) for event in broker.accepted]
+    """What an event causes carries who asked, and the trace that is at work."""
+    with trace.following("process", "00-" + "1" * 32 + "-" + "2" * 16 + "-01"):
+        async with the_bus.transaction(CAUSE) as unit:
+            unit.emit(ModelDeleted("m1"))
+    assert [("ann", "1" * 32)] == [(event.actor, event.traceparent.split("-")[1]) for event in broker.accepted]
 
 
 async def test_the_endpoint_acknowledges_with_an_empty_body(the_bus: Bus) -> None:
@@ -249,3 +250,66 @@ async def test_a_database_that_is_gone_is_bad_luck() -> None:
     """Nobody listens there: 503 with Retry-After, not a crash."""
     with pytest.raises(Retry, match="PostgreSQL does not answer"):
         await Database(Secret("postgresql://nobody@127.0.0.1:9/none")).ping()
+
+
+async def test_a_duplicate_of_what_is_being_done_comes_again_later(the_bus: Bus, database: Database) -> None:
+    """409 while another instance is at it, which Knative delivers again; nothing once it is done."""
+    other = Bus(database, "/torpor/test", Broker(), KEYRING)
+    async with the_bus.alone(CAUSE):
+        with pytest.raises(BeingProcessed) as refused:
+            await _begin(other)
+        async with the_bus.transaction(CAUSE):
+            pass
+    assert 409 == refused.value.status
+    with pytest.raises(Duplicate):
+        await _begin(other)
+
+
+async def test_work_that_failed_may_be_begun_again_at_once(the_bus: Bus) -> None:
+    """The claim ends with the work, well or not."""
+
+    async def fail() -> None:
+        async with the_bus.alone(CAUSE):
+            raise Retry(1)
+
+    for _ in range(2):
+        with pytest.raises(Retry):
+            await fail()
+
+
+async def test_work_that_outlasts_its_lease_has_one_effect(the_bus: Bus, broker: Broker, database: Database) -> None:
+    """A second instance begins it as well; whoever is first to write wins, and the other has done nothing."""
+    other = Bus(database, "/torpor/test", broker, KEYRING)
+
+    async def work(one: Bus) -> None:
+        async with one.alone(CAUSE):
+            await database.execute("UPDATE inbox_claims SET until = now() - interval '1 s'")
+            if one is the_bus:
+                await work(other)
+            async with one.transaction(CAUSE) as unit:
+                unit.emit(ModelDeleted("m1"))
+
+    with pytest.raises(Duplicate):
+        await work(the_bus)
+    assert 1 == len(broker.accepted)
+
+
+async def test_simultaneous_duplicates_have_one_effect(the_bus: Bus, broker: Broker) -> None:
+    """The mark is one row: whoever comes second waits for the first, and finds it done."""
+
+    async def handle() -> str:
+        try:
+            async with the_bus.transaction(CAUSE) as unit:
+                await asyncio.sleep(0.01)
+                unit.emit(ModelDeleted("m1"))
+        except Duplicate:
+            return "duplicate"
+        return "done"
+
+    outcomes = await asyncio.gather(*(handle() for _ in range(20)))
+    assert (1, 19, 1) == (outcomes.count("done"), outcomes.count("duplicate"), len(broker.accepted))
+
+
+async def _begin(other: Bus) -> None:
+    async with other.alone(CAUSE):
+        raise AssertionError("two work on one event")

@@ -289,3 +289,33 @@ async def test_a_server_outlives_whoever_asked_for_it(serve: World) -> None:
     assert (await serve.tick(), await serve.deliver(), serve.cluster.names(SERVICE)) == (204, [204], ["smol"])
     await serve.http.delete("/serve/smol")
     assert (await serve.deliver(), serve.cluster.names(SERVICE)) == ([204], [])
+
+
+async def test_a_change_that_somebody_made_up_does_no_harm(serve: World) -> None:
+    """Nobody signs the ApiServerSource's events: one from far in the future neither breaks a server nor deafens it."""
+    await serve.running()
+    real = (await serve.cluster.report("smol", READY, ("Active", "True", ""), replicas=1))[0]
+    await serve.tell(real)
+    broken = [{"type": "Ready", "status": "False", "reason": "Invented", "message": "a lie"}]
+    future = {**real["metadata"], "resourceVersion": str(2**60)}
+    lie = {**real, "metadata": future, "status": {**real["status"], "conditions": broken}}
+    assert (await serve.tell(lie), await serve.status("smol")) == ([204], ("ready", None))
+    await serve.tell(*await serve.cluster.report("smol", READY, ("Active", "False", ""), replicas=0))
+    assert (await serve.status("smol"))[0] == "asleep"
+
+
+async def test_a_deletion_that_somebody_made_up_does_no_harm(serve: World) -> None:
+    """The Service is there; nothing is made again."""
+    await serve.running()
+    (service, _) = await serve.cluster.report("smol", READY, ("Active", "True", ""), replicas=1)
+    await serve.tell(service)
+    assert (await serve.tell(service, change="delete"), serve.broker.held) == ([204], [])
+    assert (await serve.status("smol"))[0] == "ready"
+
+
+@pytest.mark.parametrize("name", ["..", "a/../../../../secrets/x", "a?b", "%2e%2e", "", "x" * 300])
+async def test_a_name_leads_to_no_other_path(serve: World, name: str) -> None:
+    """It becomes part of a path of the Kubernetes API: 400 for what no object is called."""
+    await serve.running()
+    service = serve.cluster.service("smol")
+    assert await serve.tell({**service, "metadata": {**service["metadata"], "name": name}}) == [400]
