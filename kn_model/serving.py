@@ -1,6 +1,7 @@
 """The options that say how a model is served, shared by `pull` and `serve`, and the request body that they make."""
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypedDict
 
@@ -8,6 +9,9 @@ import click
 
 # Option name -> where it goes in the body of POST /serve. Bounds are the function's to check: it answers with reasons.
 _SCALE: Final = {"min_scale": "min", "max_scale": "max", "window": "window_s", "retention": "retention_s"}
+
+# MB of one GPU, or the name of its kind; then how many.
+_GPU: Final = re.compile(r"(?:(\d+)|((?!x\d)[A-Za-z][\w.-]*?))(?:x(\d+))?", re.ASCII)
 
 
 class ServeBody(TypedDict, total=False):
@@ -27,8 +31,10 @@ def serving_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--memory", type=int, metavar="MB", help="Memory of a replica's container."),
         click.option("--max-model-len", type=int, metavar="TOKENS", help="Context length; shorter needs less memory."),
         click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="Engine parameter; repeatable."),
-        click.option("--gpu", metavar="MB[xCOUNT]", help="Memory of one GPU and how many, such as 24576x2."),
-        click.option("--runtime", help="The engine: vllm or vllm-cpu.  [default: the installation's]"),
+        click.option(
+            "--gpu", metavar="MB|KIND[xCOUNT]", help="Memory of one GPU or its kind, and how many: 24576x2, H200."
+        ),
+        click.option("--runtime", help="The engine, such as vllm-cpu.  [default: by the model's kind]"),
         click.option("--min", "min_scale", type=int, help="Replicas that always run; 0 lets it sleep."),
         click.option("--max", "max_scale", type=int, help="Replicas at most."),
         click.option("--window", type=int, metavar="SECONDS", help="Quiet time after which it sleeps (from 6)."),
@@ -79,8 +85,9 @@ def _scalar(text: str) -> Any:
 
 
 def gpu(text: str) -> dict[str, Any]:
-    """`24576` or `24576x2`: MB of one GPU, and how many. Raises UsageError."""
-    memory, _, count = text.partition("x")
-    if not memory.isdigit() or not (count or "1").isdigit():
-        raise click.UsageError(f"--gpu {text!r} is not MB[xCOUNT], such as 24576 or 24576x2")
-    return {"memory_mb": int(memory), "count": int(count or "1")}
+    """`24576x2` or `H200x2`: MB of one GPU or the name of its kind, and how many. Raises UsageError."""
+    found = _GPU.fullmatch(text)
+    if found is None:
+        raise click.UsageError(f"--gpu {text!r} is not MB[xCOUNT] or KIND[xCOUNT], such as 24576x2 or H200")
+    memory, kind, count = found.groups()
+    return {**({"memory_mb": int(memory)} if memory else {"name": kind}), "count": int(count or "1")}

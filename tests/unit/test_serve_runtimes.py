@@ -170,3 +170,10 @@ def test_a_broken_file_is_named(tmp_path: Path, old: str, new: str, message: str
     with pytest.raises(RuntimeFileError, match=r"^other\.yaml: ") as error:
         Runtimes(str(tmp_path)).get("other")
     assert message in str(error.value)
+
+
+def test_the_page_about_runtimes_lists_them() -> None:
+    """docs/contract.md: name, device and kinds as in the files."""
+    page = (Path(__file__).parents[2] / "docs" / "contract.md").read_text()
+    rows = [f"| `{name}` | {runtime(name).device.upper()} | {', '.join(runtime(name).kinds)} |" for name in BUILT_IN]
+    assert [] == [row for row in rows if row not in page]

@@ -80,13 +80,18 @@ def test_a_parameter_without_name_or_value_is_wrong_usage(pair: str) -> None:
         parameters([pair])
 
 
-def test_a_gpu_is_memory_and_count() -> None:
+def test_a_gpu_is_memory_or_a_kind_and_count() -> None:
     """One where no count is given."""
-    found = [gpu("24576"), gpu("24576x2")]
-    assert found == [{"memory_mb": 24576, "count": 1}, {"memory_mb": 24576, "count": 2}]
+    found = [gpu("24576"), gpu("24576x2"), gpu("RTX-4090"), gpu("H100-80GBx8")]
+    assert found == [
+        {"memory_mb": 24576, "count": 1},
+        {"memory_mb": 24576, "count": 2},
+        {"name": "RTX-4090", "count": 1},
+        {"name": "H100-80GB", "count": 8},
+    ]
 
 
-@pytest.mark.parametrize("text", ["", "x2", "24GB", "24576xtwo", "-1", "24576,2"])
+@pytest.mark.parametrize("text", ["", "x2", "24GB", "24576xtwo", "-1", "24576,2", "H200 x2"])
 def test_a_gpu_that_is_none_is_wrong_usage(text: str) -> None:
     """Said with the form that is meant."""
     with pytest.raises(click.UsageError, match="MB"):
