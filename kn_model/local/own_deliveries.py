@@ -2,8 +2,8 @@
 
 Knative's brokers and sources say in `Kn-Namespace` whose Trigger or source an event comes from (eventing 1.23
 `pkg/broker/filter/filter_handler.go`, `pkg/adapter/v2/cloudevents.go`), and functions refuse events without it or of
-another namespace. Whatever else calls through the front door must not say so. The broker shares the door's process, so
-it proves itself with a token that this process made up and that is sent nowhere else. Used by both.
+another namespace. Whatever else calls through the front door must not say so. The broker shares the door's process:
+what it sends through a socket proves itself with a token that this process made up and that is sent nowhere else.
 """
 
 import hmac

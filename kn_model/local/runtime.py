@@ -30,6 +30,7 @@ from kn_model.local.apply import apply, checked, ensure, prune
 from kn_model.local.data import dependencies
 from kn_model.local.data.dependencies import Dependencies
 from kn_model.local.door import proxy
+from kn_model.local.door.deliveries import DoorSend
 from kn_model.local.door.directory import Directory
 from kn_model.local.door.frontdoor import FrontDoor, application
 from kn_model.local.eventing.broker import Broker
@@ -88,9 +89,11 @@ async def start(stack: AsyncExitStack, state: State, options: Options) -> Sequen
     jobs = Jobs(parts.store, parts.launcher)
     session = await stack.enter_async_context(ClientSession(connector=TCPConnector(limit=0)))
     own = OwnDeliveries(parts.addresses.front)
-    send = HttpSend(session, own)
+    door = FrontDoor(Directory(), parts.store, await stack.enter_async_context(proxy.client()), own)
+    send = DoorSend(door, HttpSend(session, own))
     broker = Broker(parts.store, Ledger(pool), send, parts.addresses)
-    await _front_door(stack, parts, options, broker, own)
+    door.broker = broker.ingress
+    await _front_door(stack, parts, options, door)
     working = [_task(stack, jobs.run())]
     await _apply(parts.store, jobs, depends, manifests)
     await broker.open(alone=depends.own_database)
@@ -126,16 +129,11 @@ async def _parts(stack: AsyncExitStack, state: State, options: Options, storage:
     return Parts(store, addresses, tokens, Launcher(machine, folders, store.find, gpus.Gpus(gpus.present())))
 
 
-async def _front_door(
-    stack: AsyncExitStack, parts: Parts, options: Options, broker: Broker, own: OwnDeliveries
-) -> None:
+async def _front_door(stack: AsyncExitStack, parts: Parts, options: Options, door: FrontDoor) -> None:
     """The port that people call, and the services behind it."""
-    directory = Directory()
-    session = await stack.enter_async_context(proxy.client())
-    door = FrontDoor(directory, parts.store, session, own, broker.ingress)
     runner = await listener.listen(application(door), options.port)
     stack.push_async_callback(runner.cleanup)
-    serving = Serving(parts.store, parts.launcher, parts.addresses, directory)
+    serving = Serving(parts.store, parts.launcher, parts.addresses, door.directory)
     await serving.start()
     stack.push_async_callback(serving.stop)
 

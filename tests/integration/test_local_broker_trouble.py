@@ -1,4 +1,7 @@
-"""The laptop's broker in trouble: bugs, lost answers, clocks that jump, two dispatchers, a PostgreSQL that dies."""
+"""The laptop's broker in trouble: bugs, lost answers, clocks that jump, two dispatchers, a PostgreSQL that dies.
+
+The file is long because each trouble is its own story around the same broker; each test is short.
+"""
 
 import asyncio
 import contextlib

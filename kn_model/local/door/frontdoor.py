@@ -73,6 +73,11 @@ class FrontDoor:
         return await self._to_service(request, found)
 
     async def _to_service(self, request: web.Request, found: Backend) -> web.StreamResponse:
+        target = self.target(found, self.own.namespace(request.headers))
+        return target if isinstance(target, web.Response) else await proxy.forward(request, target, self.session)
+
+    def target(self, found: Backend, kn_namespace: str | None = None) -> proxy.Target | web.Response:
+        """Where a call for a service goes right now, or the answer that it gets instead."""
         entry = self.directory.entries.get((found.namespace, found.service))
         if entry is None:
             return self._absent(found)
@@ -81,8 +86,7 @@ class FrontDoor:
         if live is None:
             return _not_ready(found.service, entry)
         host = f"{found.service}.{found.namespace}.svc.cluster.local"
-        target = proxy.Target(live.replicas, live.timeouts, host, found.path, self.own.namespace(request.headers))
-        return await proxy.forward(request, target, self.session)
+        return proxy.Target(live.replicas, live.timeouts, host, found.path, kn_namespace)
 
     def _absent(self, found: Backend) -> web.Response:
         if self.store.find(kinds.SERVICE, found.namespace, found.service) is not None:

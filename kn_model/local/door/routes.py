@@ -1,9 +1,11 @@
 """Decides where a call to the front door goes: HTTPRoutes, cluster addresses, traffic percentages. Pure.
 
-Used by `door/frontdoor.py`. Matching follows the Gateway API: an exact path before a longer prefix before a shorter one, then a
-route that names the method, then the older route (gateway-api `apis/v1/httproute_types.go`, HTTPRouteRule.Matches).
+Used by `door/frontdoor.py`. Matching follows the Gateway API: an exact path before a regular expression before a longer
+prefix before a shorter one, then a route that names the method, then the older route (gateway-api
+`apis/v1/httproute_types.go`, HTTPRouteRule.Matches; where expressions stand is left to the implementation: as Envoy's do).
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,6 +14,7 @@ from kn_model.local.addresses import cluster_host
 
 SERVICE_PREFIX: Final = "/_svc/"
 """Cluster addresses on this machine: `/_svc/<namespace>/<service>/...` (see `addresses.py`)."""
+_ORDER: Final = ("Exact", "RegularExpression", "PathPrefix")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,8 @@ class Rule:
 
     hostnames: tuple[str, ...]
     path: str
-    exact: bool
+    kind: str
+    """PathPrefix, Exact or RegularExpression."""
     method: str | None
     headers: Mapping[str, str]
     namespace: str
@@ -43,10 +47,15 @@ class Rule:
         """Whether a call matches. `path` is without query."""
         return (
             (not self.hostnames or any(_same_host(pattern, host) for pattern in self.hostnames))
-            and (path == self.path if self.exact else _under(self.path, path))
+            and self._takes_path(path)
             and self.method in (None, method)
             and all(headers.get(name) == value for name, value in self.headers.items())
         )
+
+    def _takes_path(self, path: str) -> bool:
+        if self.kind == "RegularExpression":
+            return re.fullmatch(self.path, path) is not None
+        return path == self.path if self.kind == "Exact" else _under(self.path, path)
 
     def rewritten(self, path: str) -> str:
         """The path that the service sees."""
@@ -65,7 +74,7 @@ def rules(http_routes: Iterable[Mapping[str, Any]]) -> Sequence[Rule]:
     return sorted(
         found,
         key=lambda rule: (
-            not rule.exact,
+            _ORDER.index(rule.kind),
             -len(rule.path),
             rule.method is None,
             -len(rule.headers),
@@ -123,10 +132,13 @@ def _rules_of(route: Mapping[str, Any]) -> Iterable[Rule]:
         path_rewrite = rewrite.get("path") or {}
         for each in rule.get("matches") or [{}]:
             path = each.get("path") or {}
+            if path.get("type") == "RegularExpression" and not _is_expression(path["value"]):
+                # A gateway would not accept the route; here it leads nowhere.
+                continue
             yield Rule(
                 hostnames=tuple(spec.get("hostnames") or ()),
                 path=path.get("value", "/"),
-                exact=path.get("type") == "Exact",
+                kind=path.get("type", "PathPrefix"),
                 method=each.get("method"),
                 headers={header["name"].lower(): header["value"] for header in each.get("headers") or []},
                 namespace=destination[0],
@@ -149,6 +161,14 @@ def _under(prefix: str, path: str) -> bool:
     """Prefixes match whole segments: `/a` takes `/a` and `/a/b`, not `/ab`."""
     stem = prefix.rstrip("/")
     return path == stem or path.startswith(stem + "/")
+
+
+def _is_expression(text: str) -> bool:
+    try:
+        re.compile(text)
+    except re.error:
+        return False
+    return True
 
 
 def _same_host(pattern: str, host: str) -> bool:

@@ -9,7 +9,7 @@ from kn_model.local.eventing.delivery import NO_ANSWER, Answer
 from kn_model.local.own_deliveries import OwnDeliveries
 
 if TYPE_CHECKING:
-    from aiohttp import ClientSession
+    from aiohttp import ClientSession, StreamReader
 
 # A reply is an event, and an event is at most this long here; the rest of a longer body is not read.
 LARGEST_ANSWER: Final = 1_048_576
@@ -50,9 +50,21 @@ class HttpSend:
                 allow_redirects=False,
                 skip_auto_headers=("content-type",),
             ) as response:
-                body = await response.content.read(LARGEST_ANSWER)
-                return Answer(response.status, response.headers, body)
+                return Answer(response.status, response.headers, await whole(response.content))
         except TimeoutError:
-            return Answer(NO_ANSWER, {}, f"no answer within {timeout_s} s".encode())
+            return no_answer_within(timeout_s)
         except (ClientError, OSError) as error:
             return Answer(NO_ANSWER, {}, str(error).encode())
+
+
+async def whole(body: "StreamReader") -> bytes:
+    """All of a body, however many pieces it comes in; LARGEST_ANSWER bytes at most."""
+    read = b""
+    while len(read) < LARGEST_ANSWER and (more := await body.read(LARGEST_ANSWER - len(read))):
+        read += more
+    return read
+
+
+def no_answer_within(timeout_s: float | None) -> Answer:
+    """What the dead letter sink is told of a subscriber that was too slow."""
+    return Answer(NO_ANSWER, {}, f"no answer within {timeout_s} s".encode())

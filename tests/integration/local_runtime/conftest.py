@@ -65,7 +65,7 @@ class Runtime:
     folder: Path
     runner: web.AppRunner
     to_instances: ClientSession
-    own: OwnDeliveries
+    door: FrontDoor
 
     async def stop(self) -> None:
         """As the supervisor stops it."""
@@ -126,10 +126,10 @@ async def start(folder: Path, storage: Storage, gpus: Gpus | None = None) -> Run
     directory = Directory()
     serving = Serving(store, Launcher(machine, folders, store.find, gpus or Gpus([])), addresses, directory)
     session = proxy.client()
-    own = OwnDeliveries(addresses.front)
-    runner = await listen(application(FrontDoor(directory, store, session, own)), port)
+    door = FrontDoor(directory, store, session, OwnDeliveries(addresses.front))
+    runner = await listen(application(door), port)
     await serving.start()
-    return Runtime(store, serving, addresses.front, ClientSession(), folder, runner, session, own)
+    return Runtime(store, serving, addresses.front, ClientSession(), folder, runner, session, door)
 
 
 @pytest.fixture

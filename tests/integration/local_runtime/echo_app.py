@@ -32,10 +32,13 @@ class Echo(BaseHTTPRequestHandler):
                 self._answer(self._about())
 
     def do_POST(self) -> None:
-        """Say how long the body was, chunked or not; or die, as told by the path."""
+        """Say how long the body was, chunked or not; die, be slow, or answer at length, as told by the path."""
         if self.path.startswith("/exit/"):
             os._exit(int(self.path.removeprefix("/exit/")))
-        self._answer(self._about() | {"body": len(self._body())})
+        if self.path.startswith("/slow/"):
+            time.sleep(float(self.path.removeprefix("/slow/")))
+        large = int(self.path.removeprefix("/large/")) if self.path.startswith("/large/") else 0
+        self._answer(self._about() | {"body": len(self._body()), "filling": "x" * large})
 
     def _about(self) -> dict[str, object]:
         return {

@@ -97,7 +97,7 @@ async def test_a_stream_is_cut_at_its_timeout(service: Any, echo: Any) -> None:
 async def test_only_the_brokers_own_deliveries_say_where_an_event_comes_from(service: Any) -> None:
     """`Kn-Namespace` of anybody else is dropped, even with a guessed proof; the proof itself never reaches an instance."""
     url = service.url + "/_svc/torpor/hello/"
-    ours = {"Kn-Namespace": "torpor", **service.own.proof(url)}
+    ours = {"Kn-Namespace": "torpor", **service.door.own.proof(url)}
     for said, found in (
         ({"Kn-Namespace": "torpor"}, None),
         ({"Kn-Namespace": "torpor", "Torpor-Delivery-Proof": "guess"}, None),
