@@ -43,11 +43,11 @@ def built(name: str) -> Starlette:
 
 
 def answered(name: str) -> Iterator[tuple[str, str]]:
-    """(method, path) of everything a function answers, with a word in place of each parameter."""
+    """(method, path) of everything a function answers, with a number or a word in place of each parameter."""
     for route in built(name).routes:
         if isinstance(route, Route):
             for method in sorted((route.methods or {"GET"}) - {"HEAD"}):
-                yield method, re.sub(r"\{[^}]*\}", "x", route.path)
+                yield method, re.sub(r"\{[^}]*\}", "x", re.sub(r"\{[^}]*:int\}", "17", route.path))
 
 
 def handled(name: str) -> set[str]:

@@ -100,6 +100,31 @@ def test_the_most_specific_match_wins() -> None:
     assert goes_to(routes, "/modelsX") == ("short", "/modelsX")
 
 
+REDRIVE = {"path": {"type": "RegularExpression", "value": "^/letters/[0-9]+/redrive$"}, "method": "POST"}
+
+
+def test_an_expression_takes_whole_paths_alone() -> None:
+    """After an exact path, before any prefix; nothing may stand before or behind what it describes."""
+    routes = [
+        route(prefix("/letters/17/redrive/and/much/longer/than/the/expression"), to="long"),
+        route(prefix("/letters", method="GET"), to="reads"),
+        route(prefix("/"), to="rest"),
+        route(REDRIVE, to="redrive"),
+        route({"path": {"type": "Exact", "value": "/letters/1/redrive"}, "method": "POST"}, to="exact"),
+    ]
+    assert goes_to(routes, "/letters/17/redrive?x=y", "POST") == ("redrive", "/letters/17/redrive?x=y")
+    assert goes_to(routes, "/letters/1/redrive", "POST") == ("exact", "/letters/1/redrive")
+    assert goes_to(routes, "/letters/17/redrive") == ("reads", "/letters/17/redrive")
+    for other in ("/letters/17/redrive/", "/letters/x/redrive", "/a/letters/17/redrive", "/letters"):
+        assert goes_to(routes, other, "POST") == ("rest", other)
+
+
+def test_a_broken_expression_leads_nowhere() -> None:
+    """And takes no other route with it."""
+    broken = {"path": {"type": "RegularExpression", "value": "^/(letters"}}
+    assert goes_to([route(broken, to="broken"), route(prefix("/"), to="rest")], "/letters") == ("rest", "/letters")
+
+
 def test_prefixes_are_replaced() -> None:
     """The matched prefix is replaced by whole segments, and the query stays."""
     small = route(prefix("/m/small"), to="small", path={"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"})

@@ -307,7 +307,7 @@ _HTTP_ROUTE: Final = (
     _ignored("spec.parentRefs", _NO_GATEWAY, "any"),
     Field("spec.hostnames", "strings"),
     _ignored("spec.rules[].name", "a name for people"),
-    Field("spec.rules[].matches[].path.type", only=("PathPrefix", "Exact")),
+    Field("spec.rules[].matches[].path.type", only=("PathPrefix", "Exact", "RegularExpression")),
     Field("spec.rules[].matches[].path.value"),
     Field("spec.rules[].matches[].method"),
     Field("spec.rules[].matches[].headers[].type", only=("Exact",)),
