@@ -6,7 +6,7 @@ could not follow, unless the worker is killed between the two.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from functions.download.buffers import Buffers
@@ -21,7 +21,10 @@ from functions.kit.problem import Unavailable
 
 @dataclass(slots=True)
 class PartPump:
-    """One slice's work on one file. digest is None when the stream cannot be hashed (see layout.Resumption)."""
+    """One slice's work on one file. digest is None when the stream cannot be hashed (see layout.Resumption).
+
+    copy: moves a part inside S3, where it can, so that nothing is read and put here.
+    """
 
     file: FileRow
     origin: Origin
@@ -32,6 +35,7 @@ class PartPump:
     deadline: float
     window: int
     clock: Callable[[], float] = time.monotonic
+    copy: Callable[[Span], Awaitable[None]] | None = None
     # The first temporary trouble: no new part begins after it.
     trouble: SourceUnwell | Unavailable | None = None
     _states: dict[int, bytes] = field(default_factory=dict)
@@ -63,6 +67,10 @@ class PartPump:
 
     async def _move(self, span: Span, turn: asyncio.Event, done: asyncio.Event) -> None:
         try:
+            if self.copy is not None:
+                await self.copy(span)
+                self._saw(span.size)
+                return
             async with self.buffers.holding(span.size):
                 data = await self.reader.read(self.origin, span, self.deadline, self._saw)
                 await turn.wait()

@@ -10,7 +10,7 @@ from functions.download import models, sources
 from functions.download.files import SQL
 from functions.download.problems import IllegalTransition, ModelInUse, ModelNameAmbiguous, ModelNotFound, SourceInvalid
 from functions.download.requests import PullRequest
-from functions.download.sources import FolderSource, HubSource, Source
+from functions.download.sources import CatalogueSource, FolderSource, HubSource, Source, WebSource
 from functions.download.states import FILE, MODEL, FileCause, ModelCause
 from functions.kit.bus import Bus, Unit
 from functions.kit.db import Database
@@ -96,9 +96,12 @@ class Pulls:
         if isinstance(source, FolderSource):
             if not self._allowed_folders:
                 raise SourceInvalid("file:// is for the laptop runtime: this one reads no files of its machine")
-        elif not isinstance(source, HubSource) and source.scheme == "http" and source.host not in self._allowed_hosts:
+        elif isinstance(source, WebSource | CatalogueSource) and not self._may_be_plain(source):
             raise SourceInvalid("http:// is not encrypted: use https://, or have the host allowed by the operator")
         return source
+
+    def _may_be_plain(self, source: WebSource | CatalogueSource) -> bool:
+        return source.scheme != "http" or source.host in self._allowed_hosts
 
 
 async def _try_again(unit: Unit, model_uuid: str, actor: str) -> bool:

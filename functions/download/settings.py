@@ -37,6 +37,23 @@ class Settings(Platform):
         env="TORPOR_ALLOWED_SOURCE_FOLDERS",
         why="folders that file:// sources may name; empty refuses them: a pod's files are nobody's models",
     )
+    allowed_source_buckets: tuple[str, ...] = setting(
+        (),
+        env="TORPOR_ALLOWED_SOURCE_BUCKETS",
+        why="buckets that s3:// sources may name; empty refuses them: the keys may read more than whoever asks should",
+    )
+    s3_source_endpoint: str = setting(
+        "",
+        env="TORPOR_S3_SOURCE_ENDPOINT",
+        why="the S3 of s3:// sources; empty means the one that keeps the models, which then copies without us",
+    )
+    s3_source_access_key: Secret = setting(
+        Secret(""), env="TORPOR_S3_SOURCE_ACCESS_KEY", why="may read at that endpoint; unused without one"
+    )
+    s3_source_secret_key: Secret = setting(
+        Secret(""), env="TORPOR_S3_SOURCE_SECRET_KEY", why="belongs to that access key"
+    )
+    s3_source_region: str = setting("us-east-1", env="TORPOR_S3_SOURCE_REGION", why="the region of that endpoint")
     slice_s: float = setting(
         20.0,
         env="TORPOR_SLICE_SECONDS",

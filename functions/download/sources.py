@@ -1,4 +1,4 @@
-"""What a `source` names: pure parsing of `hf://owner/name[@revision][/path]`, `https://host/file` catalogues and folders.
+"""What a `source` names: pure parsing of `hf://owner/name[@revision][/path]`, `https://host/file` catalogues, folders, buckets.
 
 Called by the routes, which answer 422 for what it refuses, and again by the plan.
 """
@@ -15,6 +15,8 @@ from functions.download import addresses, names
 _SEGMENT: Final = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,95}$")
 _REVISION: Final = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._/-]{0,199}$")
 _COMMIT: Final = re.compile(r"^[0-9a-f]{40}$")
+# Names of buckets as S3 allows them.
+_BUCKET: Final = re.compile(r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
 # One file is a model only in these formats: both carry their tensors' sizes, neither can carry code.
 WEB_SUFFIXES: Final = (".safetensors", ".gguf")
 MAX_SOURCE: Final = 2048
@@ -90,11 +92,23 @@ class FolderSource:
     @property
     def model_name(self) -> str:
         """The last part of the path, without the suffix of weights."""
-        name = PurePosixPath(self.path)
-        return name.stem if name.suffix in WEB_SUFFIXES else name.name
+        return _stem(PurePosixPath(self.path))
 
 
-Source = HubSource | WebSource | CatalogueSource | FolderSource
+@dataclass(frozen=True, slots=True)
+class BucketSource:
+    """A prefix of an S3 bucket, or one object."""
+
+    bucket: str
+    prefix: str
+
+    @property
+    def model_name(self) -> str:
+        """The last part of the prefix, without the suffix of weights."""
+        return _stem(PurePosixPath(self.prefix or self.bucket))
+
+
+Source = HubSource | WebSource | CatalogueSource | FolderSource | BucketSource
 
 
 def parse(text: str) -> Source:
@@ -108,11 +122,11 @@ def parse(text: str) -> Source:
         return _web(text)
     if separator and scheme in {"quant+https", "quant+http"}:
         return _catalogue(text.removeprefix(CATALOGUE))
-    if separator and scheme == "file":
-        return _folder(rest)
+    if separator and scheme in {"file", "s3"}:
+        return _folder(rest) if scheme == "file" else _bucket(rest)
     raise InvalidSource(
-        "a source is hf://owner/name[@revision][/path], https://host/file.safetensors, quant+https://host/catalogue or, "
-        "on a laptop, file:///path"
+        "a source is hf://owner/name[@revision][/path], https://host/file.safetensors, quant+https://host/catalogue, "
+        "s3://bucket/prefix or, on a laptop, file:///path"
     )
 
 
@@ -153,6 +167,20 @@ def _folder(rest: str) -> FolderSource:
         raise InvalidSource("a file:// source is file:///path/of/a/folder on the machine that runs the function")
     _check_name(path.strip("/"))
     return FolderSource(path.rstrip("/"))
+
+
+def _bucket(rest: str) -> BucketSource:
+    bucket, _, prefix = rest.partition("/")
+    prefix = prefix.removesuffix("/")
+    if not _BUCKET.match(bucket) or ".." in bucket:
+        raise InvalidSource("an S3 source is s3://bucket/prefix")
+    if prefix:
+        _check_name(prefix)
+    return BucketSource(bucket, prefix)
+
+
+def _stem(path: PurePosixPath) -> str:
+    return path.stem if path.suffix in WEB_SUFFIXES else path.name
 
 
 def _address(text: str) -> SplitResult:

@@ -3,33 +3,34 @@
 `planning` asks for a listing, `slices` for the transfer and the origin of a file.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from yarl import URL
 
 from functions.download import hub, web
+from functions.download.buckets import Buckets
 from functions.download.catalogue import Catalogues
 from functions.download.files import FileRow
 from functions.download.folders import Folders
 from functions.download.hub import Hub, Listing
 from functions.download.ranges import Origin
-from functions.download.sources import CatalogueSource, FolderSource, HubSource, Source, parse
+from functions.download.sources import BucketSource, CatalogueSource, FolderSource, HubSource, Source, parse
 from functions.download.transfer import Transfer
 from functions.download.web import Web
 
 
 @dataclass(frozen=True, slots=True)
 class Suppliers:
-    """The hub, what the web has (single files and quant services share a transfer), and folders of the machine."""
+    """One of each kind. transfers: what carries their files."""
 
     hub: Hub
     web: Web
     catalogues: Catalogues
     folders: Folders
-    hub_transfer: Transfer
-    web_transfer: Transfer
-    folder_transfer: Transfer
+    buckets: Buckets
+    transfers: Mapping[type[Source], Transfer]
 
     async def listing(self, source: Source, level: str | None) -> Listing:
         """What the source holds, pinned. level: the quantisation asked for. Raises SourceRefused, SourceUnwell."""
@@ -39,13 +40,13 @@ class Suppliers:
             return await self.catalogues.listing(source, level)
         if isinstance(source, FolderSource):
             return await self.folders.listing(source)
+        if isinstance(source, BucketSource):
+            return await self.buckets.listing(source)
         return await self.web.listing(source)
 
     def transfer(self, source: Source) -> Transfer:
         """What carries files of this kind of source."""
-        if isinstance(source, FolderSource):
-            return self.folder_transfer
-        return self.hub_transfer if isinstance(source, HubSource) else self.web_transfer
+        return self.transfers[type(source)]
 
 
 def origin_of(file: FileRow) -> Origin:

@@ -5,9 +5,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import partial
 
 from functions.download import layout
 from functions.download.buffers import Buffers
@@ -19,6 +20,9 @@ from functions.download.problems import SourceChanged, SourceRefused
 from functions.download.progress import keep_beating
 from functions.download.ranges import Origin, Reads
 from functions.kit.objects import Objects
+
+# Puts one part of a file's upload without its bytes coming here.
+Copier = Callable[[FileRow, Origin, Span], Awaitable[None]]
 
 
 class Outcome(Enum):
@@ -38,14 +42,27 @@ class Limits:
 
 
 class Transfer:
-    """Slices of files, over one reader, one bucket and one budget of memory."""
+    """Slices of files, over one reader, one bucket and one budget of memory.
 
-    def __init__(self, reader: Reads, objects: Objects, rows: FileRows, buffers: Buffers, limits: Limits) -> None:
+    copier: moves parts of large files inside S3; their digest is then taken by reading back what S3 holds.
+    """
+
+    def __init__(  # noqa: PLR0913  # what a transfer is made of
+        self,
+        reader: Reads,
+        objects: Objects,
+        rows: FileRows,
+        buffers: Buffers,
+        limits: Limits,
+        *,
+        copier: Copier | None = None,
+    ) -> None:
         self._reader = reader
         self._objects = objects
         self._rows = rows
         self._buffers = buffers
         self._limits = limits
+        self._copier = copier
 
     async def run(self, file: FileRow, origin: Origin) -> Outcome:
         """Work on the file for about slice_s. `file` is left as it stands; after VERIFIED its sha256 is set.
@@ -74,9 +91,11 @@ class Transfer:
         spans = layout.spans(file.size, layout.part_size(file.size, self._limits.part_bytes))
         standing = await self._standing(file, spans, digest)
         await self._rows.beat(file)
+        copy = partial(self._copier, file, origin) if self._copier is not None else None
+        followed = digest if standing.hashing and copy is None else None
         pump = PartPump(
-            file, origin, digest if standing.hashing else None, self._reader, self._objects, self._buffers, deadline,
-            self._limits.parts_in_flight,
+            file, origin, followed, self._reader, self._objects, self._buffers, deadline, self._limits.parts_in_flight,
+            copy=copy,
         )  # fmt: skip
         await pump.run(standing.todo)
         file.etag = origin.etag

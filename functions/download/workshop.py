@@ -3,8 +3,11 @@
 Imported at the first event, not at start: aiohttp is slow to load, and health checks and refused tokens do without it.
 """
 
+from functools import partial
+
 from yarl import URL
 
+from functions.download.buckets import Buckets
 from functions.download.buffers import Buffers
 from functions.download.catalogue import Catalogues
 from functions.download.cleanup import Cleanup
@@ -15,9 +18,10 @@ from functions.download.http import SourceHttp
 from functions.download.hub import Hub
 from functions.download.planning import Planner
 from functions.download.publish import Publisher
-from functions.download.ranges import RangeReader, Reads
+from functions.download.ranges import RangeReader
 from functions.download.settings import Settings
 from functions.download.slices import Slices
+from functions.download.sources import BucketSource, CatalogueSource, FolderSource, HubSource, Source, WebSource
 from functions.download.suppliers import Suppliers
 from functions.download.transfer import Limits, Transfer
 from functions.download.upkeep import Upkeep
@@ -45,15 +49,21 @@ class Workshop:
         self.cleanup = Cleanup(db, objects)
         publisher = Publisher(db, bus, objects, self.cleanup, settings.s3_bucket)
         folders = Folders(settings.allowed_source_folders)
-        readers: tuple[Reads, ...] = (
-            RangeReader(hub_http, settings.stall_s),
-            RangeReader(web_http, settings.stall_s),
-            folders,
+        buckets = Buckets(settings.allowed_source_buckets, partial(_source_bucket, settings))
+        from_hub, from_web, from_folder = (
+            Transfer(reader, objects, rows, buffers, limits)
+            for reader in (RangeReader(hub_http, settings.stall_s), RangeReader(web_http, settings.stall_s), folders)
         )
-        transfers = [Transfer(reader, objects, rows, buffers, limits) for reader in readers]
-        suppliers = Suppliers(
-            Hub(settings.hf_endpoint, hub_http), Web(web_http), Catalogues(web_http), folders, *transfers
-        )
+        copier = partial(buckets.copy, objects) if _is_own_s3(settings) else None
+        transfers: dict[type[Source], Transfer] = {
+            HubSource: from_hub,
+            WebSource: from_web,
+            CatalogueSource: from_web,
+            FolderSource: from_folder,
+            BucketSource: Transfer(buckets, objects, rows, buffers, limits, copier=copier),
+        }
+        hub = Hub(settings.hf_endpoint, hub_http)
+        suppliers = Suppliers(hub, Web(web_http), Catalogues(web_http), folders, buckets, transfers)
         self.planner = Planner(db, bus, suppliers, publisher)
         self.slices = Slices(bus, rows, suppliers, publisher, objects, self.cleanup)
         self.upkeep = Upkeep(db, bus, self.cleanup)
@@ -62,3 +72,22 @@ class Workshop:
         """Close the sessions towards sources: for tests, which outlive their function."""
         for http in self._http:
             await http.close()
+
+
+def _is_own_s3(settings: Settings) -> bool:
+    """Whether s3:// sources lie on the server that keeps the models."""
+    return settings.s3_source_endpoint in {"", settings.s3_endpoint}
+
+
+def _source_bucket(settings: Settings, bucket: str) -> S3Objects:
+    if _is_own_s3(settings):
+        return S3Objects(
+            settings.s3_endpoint, settings.s3_region, settings.s3_access_key, settings.s3_secret_key, bucket
+        )
+    return S3Objects(
+        settings.s3_source_endpoint,
+        settings.s3_source_region,
+        settings.s3_source_access_key,
+        settings.s3_source_secret_key,
+        bucket,
+    )

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, Protocol, TypeVar
 
 from functions.kit.problem import Retry, Unavailable
@@ -20,12 +21,19 @@ READ_TIMEOUT_S: Final = 60
 # Parallel part uploads of one instance; each holds one connection.
 CONNECTIONS: Final = 16
 _ABSENT: Final = frozenset({"404", "NoSuchKey", "NotFound"})
+# Operations that need room on S3's disk.
+_STORING: Final = frozenset({"PutObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"})
+_SERVER_ERROR: Final = 500
 # What an operator must mend; everything else may pass by itself.
 _REFUSED: Final = frozenset({"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "NoSuchBucket", "403"})
 
 
 class ObjectExists(Exception):
     """The object is there already, and the write was conditional on its absence."""
+
+
+class ObjectChanged(Exception):
+    """The object is another one than the ETag says that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +43,17 @@ class ObjectInfo:
     key: str
     size: int
     etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class CopySource:
+    """The bytes start..end-1 of that version of an object on the same server."""
+
+    bucket: str
+    key: str
+    etag: str
+    start: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +119,16 @@ class S3Objects:
         answer = await self._call("put_object", Key=key, Body=data, **condition)
         return str(answer["ETag"])
 
-    async def get(self, key: str, start: int | None = None, end: int | None = None) -> bytes | None:
-        """See Objects."""
-        ranged = {} if start is None else {"Range": f"bytes={start}-{'' if end is None else end - 1}"}
+    async def get(self, key: str, start: int | None = None, end: int | None = None, *, etag: str = "") -> bytes | None:
+        """See Objects. etag: of that version alone. Raises ObjectChanged."""
+        asked = {} if start is None else {"Range": f"bytes={start}-{'' if end is None else end - 1}"}
+        asked |= {"IfMatch": etag} if etag else {}
 
         def read(client: Any) -> bytes:
-            return bytes(client.get_object(Bucket=self.bucket, Key=key, **ranged)["Body"].read())
+            return bytes(client.get_object(Bucket=self.bucket, Key=key, **asked)["Body"].read())
 
-        return await self._absent_is_none(read)
+        with _changed(etag):
+            return await self._absent_is_none(read)
 
     async def head(self, key: str) -> ObjectInfo | None:
         """See Objects."""
@@ -118,13 +139,13 @@ class S3Objects:
 
         return await self._absent_is_none(read)
 
-    async def keys(self, prefix: str) -> list[ObjectInfo]:
-        """See Objects."""
+    async def keys(self, prefix: str, most: int | None = None) -> list[ObjectInfo]:
+        """See Objects. most: no more than so many."""
 
         def read(client: Any) -> list[ObjectInfo]:
             pages = client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
             found = (entry for page in pages for entry in page.get("Contents", ()))
-            return [ObjectInfo(entry["Key"], int(entry["Size"]), entry["ETag"]) for entry in found]
+            return [ObjectInfo(entry["Key"], int(entry["Size"]), entry["ETag"]) for entry in islice(found, most)]
 
         return await self._run(read)
 
@@ -142,6 +163,19 @@ class S3Objects:
         """See Objects."""
         answer = await self._call("upload_part", Key=key, UploadId=upload_id, PartNumber=number, Body=data)
         return Part(number, str(answer["ETag"]), len(data))
+
+    async def copy_part(self, key: str, upload_id: str, number: int, source: CopySource) -> None:
+        """Have the server put a range of another object into a part: the bytes never come here. Raises ObjectChanged."""
+        with _changed(source.etag):
+            await self._call(
+                "upload_part_copy",
+                Key=key,
+                UploadId=upload_id,
+                PartNumber=number,
+                CopySource={"Bucket": source.bucket, "Key": source.key},
+                CopySourceRange=f"bytes={source.start}-{source.end - 1}",
+                CopySourceIfMatch=source.etag,
+            )
 
     async def parts(self, key: str, upload_id: str) -> list[Part]:
         """See Objects."""
@@ -247,6 +281,26 @@ def _named(work: Callable[[Any], T], client: Any) -> T:
         return work(client)
 
 
+def _explained(error: Any) -> str:
+    """S3's own words. A full disk has no code of its own in S3: servers answer InternalError, so say where to look."""
+    said = f"S3 answered {_code(error)}: {error.response.get('Error', {}).get('Message', '')}"
+    failed = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)) >= _SERVER_ERROR
+    return (
+        f"{said} If this lasts, look whether S3 has space left."
+        if failed and error.operation_name in _STORING
+        else said
+    )
+
+
+@contextlib.contextmanager
+def _changed(etag: str) -> Iterator[None]:
+    """A condition that failed is about the version, where one was asked for."""
+    try:
+        yield
+    except ObjectExists as error:
+        raise ObjectChanged(etag) from error
+
+
 @contextlib.contextmanager
 def _translated() -> Iterator[None]:
     from botocore.exceptions import BotoCoreError, ClientError
@@ -259,6 +313,6 @@ def _translated() -> Iterator[None]:
             raise ObjectExists from error
         if code in _REFUSED:
             raise Unavailable(f"S3 refuses access ({code}): check the bucket and the keys of this function") from error
-        raise Retry(5, f"S3 answered {code}: {error.response.get('Error', {}).get('Message', '')}") from error
+        raise Retry(5, _explained(error)) from error
     except BotoCoreError as error:
         raise Retry(5, f"S3 does not answer ({type(error).__name__}); try again") from error

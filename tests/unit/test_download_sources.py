@@ -2,7 +2,16 @@
 
 import pytest
 
-from functions.download.sources import CatalogueSource, FolderSource, HubSource, InvalidSource, Source, WebSource, parse
+from functions.download.sources import (
+    BucketSource,
+    CatalogueSource,
+    FolderSource,
+    HubSource,
+    InvalidSource,
+    Source,
+    WebSource,
+    parse,
+)
 
 
 @pytest.mark.parametrize(
@@ -17,6 +26,8 @@ from functions.download.sources import CatalogueSource, FolderSource, HubSource,
             "https://Example.com/a/m%20x.gguf?sig=1",
             WebSource("https://Example.com/a/m%20x.gguf?sig=1", "example.com", "https", "m x.gguf"),
         ),
+        ("s3://my-bucket/team/tiny/", BucketSource("my-bucket", "team/tiny")),
+        ("s3://my-bucket", BucketSource("my-bucket", "")),
         ("file:///models/my%20tiny/", FolderSource("/models/my tiny")),
         (
             "quant+https://q.example/v1/tiny?all=1",
@@ -65,7 +76,12 @@ def test_a_source_is_read_into_its_parts(text: str, expected: Source) -> None:
         "quant+https://user@host/catalogue",
         "quant+https:///catalogue",
         "quant+hf://acme/model",
-        "s3://bucket/model",
+        "s3://",
+        "s3://b/model",
+        "s3://Bucket/model",
+        "s3://user@bucket/model",
+        "s3://bucket/a/../b",
+        "s3://bucket/a//b",
         "mlflow://model@alias",
         "https://host:99999/x.gguf",
         "https://host/model.bin",
@@ -93,6 +109,9 @@ def test_a_commit_is_pinned_and_a_branch_is_not() -> None:
         ("quant+https://host/v1/tiny.json", "tiny"),
         ("quant+https://host/v1/my%20models/", "v1"),
         ("quant+https://host", "host"),
+        ("s3://my-bucket/team/tiny", "tiny"),
+        ("s3://my-bucket/team/tiny.gguf", "tiny"),
+        ("s3://my-bucket", "my-bucket"),
         ("file:///models/SmolLM2-1.7B", "SmolLM2-1.7B"),
         ("file:///models/m-Q8_0.gguf", "m-Q8_0"),
     ],
