@@ -17,6 +17,7 @@ from tests.chaos.api import Api
 from tests.chaos.events import Events
 from tests.chaos.keys import Keys
 from tests.chaos.killer import writing_below
+from tests.chaos.letters import Letters
 from tests.chaos.models import Life, Models, Server
 from tests.chaos.world import World
 
@@ -40,6 +41,7 @@ SELECT 'models' AS what, count(*) AS many FROM model_records WHERE status = 'dow
 UNION ALL SELECT 'servers', count(*) FROM server_records WHERE status IN ('pending', 'deploying')
 UNION ALL SELECT 'outbox', count(*) FROM outbox
 UNION ALL SELECT 'deliveries', count(*) FROM broker.owed WHERE attributes ->> 'type' NOT LIKE 'dev.knative.%'
+UNION ALL SELECT 'redriven poison', count(*) FROM dead_letters WHERE source = '/torpor/chaos' AND redriven_at IS NOT NULL
 """
 USAGE: Final = """
 SELECT event_source, event_id, count(*) AS rows, sum(prompt_tokens)::bigint AS prompt, sum(completion_tokens)::bigint AS completion
@@ -54,6 +56,7 @@ class Load:
     events: Events
     models: Models
     keys: Keys
+    letters: Letters
     api: Api
 
 
@@ -70,7 +73,7 @@ async def findings(world: World, load: Load) -> Sequence[str]:
     """Everything that is not as it was promised; empty when all is well."""
     parts = [
         ("runtime", world.findings),
-        ("command", [*load.models.findings, *load.keys.findings, *load.events.refused]),
+        ("command", [*load.models.findings, *load.keys.findings, *load.letters.findings, *load.events.refused]),
         ("stuck", [f"{many} {what}" for what, many in (await unsettled(world)).items()]),
         ("usage", await _usage(world, load.events)),
         ("usage by the API", await _usage_api(load)),

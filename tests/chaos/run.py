@@ -22,14 +22,16 @@ from tests.chaos.audit import Load
 from tests.chaos.events import Events
 from tests.chaos.keys import Keys
 from tests.chaos.killer import Killer
+from tests.chaos.letters import Letters
 from tests.chaos.models import Models
 from tests.chaos.world import World
 
 PROGRESS_S: Final = 10.0
-# Lives of models side by side, and the pause between two API keys.
+# Lives of models side by side, and the pauses of each person between two commands.
 LIVES: Final = 4
 LIFE_PAUSE_S: Final = 1.0
 KEY_PAUSE_S: Final = 1.5
+LETTER_PAUSE_S: Final = 4.0
 # The aim: at rest this long after the last fault.
 AIM_S: Final = 30.0
 # What has lost its worker is driven again 60 s later, at the next tick; a delivery may be in its longest pause (128 s).
@@ -145,6 +147,7 @@ async def _stage(order: Order) -> AsyncIterator[Stage]:
             Events(world, mischief, seed, order.events, rate),
             Models(world, api, seed, plan.dice(seed, "models")),
             Keys(api, seed, plan.dice(seed, "keys")),
+            Letters(api, plan.dice(seed, "letters")),
             api,
         )
         async with wire.proxy(mischief, port):
@@ -166,6 +169,7 @@ async def _storm(stage: Stage) -> None:
     going.set()
     people = [asyncio.create_task(_repeat(going, stage.load.models.one, LIFE_PAUSE_S)) for _ in range(LIVES)]
     people.append(asyncio.create_task(_repeat(going, stage.load.keys.one, KEY_PAUSE_S)))
+    people.append(asyncio.create_task(_repeat(going, stage.load.letters.one, LETTER_PAUSE_S)))
     sending = asyncio.create_task(stage.load.events.run())
     killing = asyncio.create_task(stage.killer.kill(steps))
     watching = asyncio.create_task(stage.world.watch())
@@ -246,7 +250,7 @@ def _figures(stage: Stage, stage_s: float, rest_s: float, at_aim: Mapping[str, i
         "events": f"{sent.accepted + len(sent.poisoned)} accepted in {sent.tries} tries, {len(sent.poisoned)} of them poison",
         "commands": f"{api.accepted} accepted, {api.lost} tries whose outcome was lost; "
         f"{len(stage.load.models.lives)} models, {sum(len(life.servers) for life in stage.load.models.lives)} servers, "
-        f"{len(stage.load.keys.made)} keys",
+        f"{len(stage.load.keys.made)} keys, {stage.load.letters.redriven} dead letters redriven",
         "starts": f"{len(starts)}, median {starts[len(starts) // 2]:.1f} s, longest {starts[-1]:.1f} s; {world.failed_starts} failed",
     }
 
