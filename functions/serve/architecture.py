@@ -146,11 +146,11 @@ def _with_caches(shape: Shape, config: Mapping[str, Any], family: Family | None)
 
 def _latent_layers(shape: Shape, latent: Latent, config: Mapping[str, Any]) -> list[Layers]:
     """One vector of a token for all heads; sparse attention keeps an index key beside it."""
-    found = [Layers(shape.layers, 1, latent.kv_rank + latent.rotary, replicated=True)]
+    found = [Layers(shape.layers, 1, latent.kv_rank + latent.rotary)]
     index = _optional(config, "index_head_dim")
     if index:
         scales = index // _INDEX_GROUP * ELEMENT_BYTES["F32"]
-        found.append(Layers(shape.layers, 1, index + scales, replicated=True, element_bytes=1))
+        found.append(Layers(shape.layers, 1, index + scales, element_bytes=1))
     return found
 
 

@@ -18,21 +18,19 @@ _NEARLY: Final = 1.5
 class Layers:
     """Layers whose cache is alike. width: elements that one head keeps of a token, keys and values together.
 
-    window: how many tokens it looks back, None for all. replicated: every device keeps it whole (the latent vector of
-    MLA). element_bytes: where it does not follow the cache's precision.
+    MLA's latent vector is one head. window: how many tokens it looks back, None for all. element_bytes: where it does
+    not follow the cache's precision.
     """
 
     count: int
     heads: int
     width: int
     window: int | None = None
-    replicated: bool = False
     element_bytes: int | None = None
 
     def token_bytes(self, devices: int, element_bytes: int) -> int:
         """What one layer of one device keeps of a token. With fewer heads than devices each holds a copy of one."""
-        heads = self.heads if self.replicated else max(1, self.heads // devices)
-        return heads * self.width * (self.element_bytes or element_bytes)
+        return max(1, self.heads // devices) * self.width * (self.element_bytes or element_bytes)
 
 
 @dataclass(frozen=True, slots=True)

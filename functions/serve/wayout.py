@@ -53,7 +53,6 @@ def nearest(model: ModelFacts, ask: Ask, shape: Shape, quantization: Quantizatio
     shorter = widest.longest(ask.concurrency, wanted)
     more = (1 << power for power in range(_MOST_GPUS.bit_length()) if 1 << power > ask.count)
     cards = sorted(ask.cards, key=lambda card: (card.memory_mb, card.name))
-    larger = (card for card in cards if card.memory_mb > ask.memory_mb)
     smaller_cache = (dtype for dtype in ask.kv_cache_dtypes if dtype not in {"auto", ask.kv_cache_dtype})
     loaded = quantization.bits if quantization else 8 * shape.element_bytes
     return Nearest(
@@ -62,9 +61,9 @@ def nearest(model: ModelFacts, ask: Ask, shape: Shape, quantization: Quantizatio
         gpus=next(
             (n for n in more if ask.device == "gpu" and holds(replace(ask, count=n, tensor_parallel=None))), None
         ),
-        gpu=next((card.name for card in larger if holds(replace(ask, memory_mb=card.memory_mb))), None),
+        gpu=next((card.name for card in cards if holds(replace(ask, memory_mb=card.memory_mb))), None),
         kv_cache_dtype=next((dtype for dtype in smaller_cache if holds(replace(ask, kv_cache_dtype=dtype))), None),
-        weight_bits=next((b for b in _VARIANTS if b < loaded and holds(ask, *_variant(model, shape, b, loaded))), None),
+        weight_bits=next((b for b in _VARIANTS if holds(ask, *_variant(model, shape, b, loaded))), None),
     )
 
 

@@ -25,6 +25,7 @@ KEPT = [
     pytest.param(models.MISTRAL_7B, 2 * 8 * 128 * 2, 0, 32, id="Mistral 7B: every layer has the window"),
     pytest.param(models.MIXTRAL_8X7B, 2 * 8 * 128 * 2, 32, 0, id="Mixtral: none has"),
     pytest.param(models.GEMMA2_9B, 2 * 8 * 256 * 2, 21, 21, id="Gemma 2: every second, beginning with the first"),
+    pytest.param({**models.GEMMA2_9B, "num_hidden_layers": 5}, 2 * 8 * 256 * 2, 2, 3, id="Gemma 2 with an odd number"),
     pytest.param(models.GEMMA3_27B, 2 * 16 * 128 * 2, 10, 52, id="Gemma 3 27B: all but every sixth"),
     pytest.param(models.GEMMA3_4B, 2 * 4 * 256 * 2, 5, 29, id="Gemma 3 4B: heads from transformers' defaults"),
     pytest.param(models.GPT_OSS_20B, 2 * 8 * 64 * 2, 12, 12, id="gpt-oss: as layer_types says"),

@@ -48,7 +48,7 @@ DEEPSEEK = {
 READ = [
     pytest.param(LLAMA, (Layers(32, 8, 256),), id="Llama 3 8B"),
     pytest.param(GEMMA, (Layers(21, 8, 512), Layers(21, 8, 512, 4096)), id="Gemma 2 9B, a number for each layer"),
-    pytest.param(DEEPSEEK, (Layers(27, 1, 576, replicated=True),), id="DeepSeek V2 Lite"),
+    pytest.param(DEEPSEEK, (Layers(27, 1, 576),), id="DeepSeek V2 Lite"),
 ]
 
 

@@ -98,6 +98,12 @@ OBSTACLES = [
         ["8 key-value heads", "an intermediate size of 14336"],
         id="three devices",
     ),
+    pytest.param(
+        {**models.BERT_BASE, "vocab_size": 50000},
+        3,
+        ["a vocabulary of 50000"],
+        id="padded to 50,048, which 3 does not cut",
+    ),
     pytest.param(models.DEEPSEEK_V3, 16, [], id="latent: key-value heads do not matter"),
     pytest.param(
         models.DEEPSEEK_V3, 32, ["an intermediate size of 2048 in scale groups of 128"], id="blocks of scales"

@@ -72,6 +72,7 @@ ATTACKS = [
     {"chat_template": "{{ cycler.__init__.__globals__ }}"},
     {"dtype": ["auto"]},
     {"seed": "0x10"},
+    {"seed": True},
     {"middleware": "os.system"},
     {"": 1},
     {"enable_prefix_caching": "true"},
