@@ -23,6 +23,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "chat": ("chat", "Talk to a model; a sleeping one wakes."),
     "rm": ("rm", "Remove a model, its server, or both."),
     "logs": ("logs", "Show the log of a function or a model."),
+    "deadletters": ("deadletters", "List events that nobody could take, or send them again."),
     "keys": ("keys", "Create, list and revoke API keys."),
     "version": ("version", "Show the version."),
 }

@@ -58,12 +58,12 @@ class Client:
         """The JSON at `path`. Raises Failure."""
         return _json(self._call("GET", path, patience_s, params=query))
 
-    def items(self, path: str, member: str) -> list[Any]:
+    def items(self, path: str, member: str, **query: Any) -> list[Any]:
         """All items of a paginated list."""
         found: list[Any] = []
         cursor: str | None = ""
         while cursor is not None:
-            page = self.get(path, limit=200, cursor=cursor)
+            page = self.get(path, **query, limit=200, cursor=cursor)
             found += page[member]
             cursor = page.get("next_cursor")
         return found

@@ -38,8 +38,12 @@ class ModelCommand(click.Command):
         try:
             return super().invoke(ctx)
         except Failure as failure:
-            failure.as_json = ctx.params.get("output") == JSON
+            failure.as_json = failure.as_json or ctx.params.get("output") == JSON
             raise
+
+
+class ModelGroup(ModelCommand, click.Group):
+    """A command that does something by itself and has commands below it."""
 
 
 def command(name: str, *, examples: str = "") -> Callable[[Callable[..., Any]], click.Command]:

@@ -52,3 +52,24 @@ class ModelRecord(TypedDict):
     created_at: str
     server: ServerRecord | None
     files: list[FileRecord] | None
+
+
+class DeadLetterRecord(TypedDict):
+    """An event that nobody could take, and why. `data` and `data_base64` are null in lists, else one of them is not."""
+
+    id: int
+    source: str
+    event_id: str
+    type: str
+    subject: str | None
+    extensions: dict[str, str]
+    content_type: str
+    error_dest: str
+    error_code: int | None
+    error_data: str | None
+    received_at: str
+    redriven_at: str | None
+    redriven_by: str | None
+    redrives: int
+    data: str | None
+    data_base64: str | None
