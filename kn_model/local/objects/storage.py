@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from kn_model.local import queries
 from kn_model.local.api.errors import Unavailable
+from kn_model.local.data.postgres import unreachable
 from kn_model.local.objects.kinds import Object
 
 if TYPE_CHECKING:
@@ -76,14 +77,12 @@ class PostgresStorage:
         return [json.loads(row[0]) for row in rows]
 
     async def write(self, changes: Sequence[Change]) -> None:
-        """One transaction for all changes."""
-        import asyncpg
-
+        """One transaction for all changes. Unavailable while PostgreSQL is down, starts, stops or recovers."""
         try:
             async with self._pool.acquire() as connection, connection.transaction():
                 for change in changes:
                     await self._write_one(connection, change)
-        except (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
+        except unreachable() as error:
             raise Unavailable(f"the store's database does not answer: {error}") from error
 
     async def _write_one(self, connection: Any, change: Change) -> None:
