@@ -27,12 +27,15 @@ class Settings(Platform):
         why="where people reach the front door; a server's gateway_url starts with it",
     )
     default_runtime: str = setting(
-        "vllm", env="TORPOR_DEFAULT_RUNTIME", why="the runtime of a request that names none: vllm (CUDA) or vllm-cpu"
+        "vllm",
+        env="TORPOR_DEFAULT_RUNTIME",
+        why="the runtime of a request that names none, where it can serve the model; its device decides for the others",
     )
     engine_image: str = setting(
         "",
         env="TORPOR_ENGINE_IMAGE",
-        why="image of the default runtime's engine, pinned by digest on a cluster; empty takes the runtime file's",
+        why="image of the default runtime's engine and of those whose files name the same, pinned by digest on a cluster; "
+        "empty takes the file's",
     )
     runtimes_dir: str = setting(
         "", env="TORPOR_RUNTIMES_DIR", why="folder with further runtime files; empty means the built-in ones alone"

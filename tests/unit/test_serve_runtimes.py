@@ -11,7 +11,7 @@ from functions.serve.engine.arguments import chosen
 from functions.serve.problems import BadParameter, UnknownRuntime
 from functions.serve.requests import ServeOptions
 from functions.serve.runtimes import Runtime, RuntimeFileError, Runtimes
-from tests.unit.serve_models import EMBEDDER, GGUF, MODEL
+from tests.unit.serve_models import BERT_BASE, EMBEDDER, GGUF, MODEL
 
 BUILT_IN = ["vllm", "vllm-cpu", "vllm-embed"]
 # One file that says everything there is to say.
@@ -132,6 +132,19 @@ def test_a_further_runtime_needs_only_a_file(tmp_path: Path) -> None:
     (tmp_path / "other.yaml").write_text(FILE)
     known = Runtimes(str(tmp_path))
     assert (known.get("other").command, known.get("vllm").name) == (("other",), "vllm")
+
+
+def test_a_further_runtime_serves_what_no_other_can(tmp_path: Path) -> None:
+    """A kind, a format and a path of its own, from the file alone; nobody has to name it."""
+    file = FILE.replace("{generate: {paths: [/v1/completions]}}", "{classify: {paths: [/v1/classify]}}")
+    (tmp_path / "other.yaml").write_text(file)
+    metadata = {**EMBEDDER.metadata, "config": {**BERT_BASE, "architectures": ["BertForSequenceClassification"]}}
+    plan = planning.plan(replace(EMBEDDER, metadata=metadata), ServeOptions(), Runtimes(str(tmp_path)), "vllm-cpu")
+    assert (plan.runtime.name, plan.kind, plan.environment) == (
+        "other",
+        "classify",
+        {"TORPOR_ENGINE_PATHS": '["/v1/classify"]'},
+    )
 
 
 def test_a_gguf_model_has_a_contract_where_a_runtime_reads_it(tmp_path: Path) -> None:
