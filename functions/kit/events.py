@@ -182,14 +182,15 @@ def decode(data: bytes, kind: type[E_]) -> E_:
 def headers(event_id: str, source: str, kind: str, subject: str, extensions: Mapping[str, str]) -> dict[str, str]:
     """The HTTP headers of an event in binary mode (CloudEvents HTTP binding 1.0, section 3.1).
 
-    A `datacontenttype` among the extensions is the Content-Type; without one the data is JSON.
+    A `datacontenttype` among the extensions is the Content-Type; without one the data is JSON. A subject that is not
+    there is left out: an empty one is no subject (CloudEvents 1.0, section 3.2), and a broker may refuse it.
     """
     attributes = {
         "specversion": "1.0",
         "id": event_id,
         "source": source,
         "type": kind,
-        "subject": subject,
+        **({"subject": subject} if subject else {}),
         **extensions,
     }
     content_type = attributes.pop("datacontenttype", "application/json")

@@ -181,6 +181,14 @@ async def test_a_redrive_vouches_for_nothing(world: World) -> None:
     assert "ce-signature" not in world.broker.published[0][0]
 
 
+async def test_an_event_without_a_subject_leaves_without_one(world: World) -> None:
+    """An empty subject is none, and a broker refuses it."""
+    headers = delivered({"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "t"})
+    assert (await world.http.post("/deadletters", content=b"", headers=headers)).status_code == 204
+    assert await world.redrive_all() == {"redriven": 1, "more": False}
+    assert "ce-subject" not in world.broker.published[0][0]
+
+
 async def test_lists_are_newest_first_and_leave_the_data_out(world: World) -> None:
     """A page of large events would be as large as all of them; one that comes back is the newest."""
     for event_id, code in (("1", "500"), ("2", "400"), ("1", "503")):

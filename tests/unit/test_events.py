@@ -21,6 +21,13 @@ def test_what_is_sent_is_what_is_read() -> None:
     assert expected == events.parse(sent, b"{}")
 
 
+def test_what_is_not_there_is_not_sent() -> None:
+    """No subject is no header: brokers refuse an empty one. The data's type, where it is known, is the Content-Type."""
+    sent = events.headers("1", "/s", "t", "", {"datacontenttype": "text/plain"})
+    expected = {"content-type": "text/plain", "ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "t"}
+    assert expected == sent
+
+
 def test_a_structured_event_is_read() -> None:
     """The structured mode carries attributes and data in one JSON document."""
     document = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t", "actor": "ann", "data": {"a": 1}}
