@@ -1,0 +1,140 @@
+"""S3 on a disk that is really full: a SeaweedFS of this test's own, whose files lie on a small tmpfs.
+
+The tmpfs exists in a mount namespace of that process alone and goes with it; where none can be made the tests are skipped.
+"""
+
+import asyncio
+import dataclasses
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functions.kit.problem import Retry
+from kn_model.local import child
+from kn_model.local.data.seaweed import Seaweed
+
+MIB = 1024 * 1024
+# SeaweedFS sizes its volumes after the disk that it finds; smaller ones leave it too few to grow.
+DISK_MIB = 200
+# Of the file's parts (5, 5 and 2 MiB) one or two have room, whichever come first.
+PARTS = 3
+LEFT_MIB = 8
+WITHIN_S = 120
+NAMESPACE = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
+# Volumes and names both: nothing that the server writes has room.
+MOUNT = f"mount -t tmpfs -o size={DISK_MIB}m tmpfs data && mkdir data/names && mkdir -p names && mount --bind data/names names"
+
+
+class OnASmallDisk(Seaweed):
+    """SeaweedFS with its files on a tmpfs that nobody else sees."""
+
+    def _server(self, chosen: dict[str, int]) -> child.Command:
+        command = super()._server(chosen)
+        return dataclasses.replace(command, argv=[*NAMESPACE, "sh", "-c", f'{MOUNT} && exec "$0" "$@"', *command.argv])
+
+
+@dataclass
+class Disk:
+    """The disk below a running server."""
+
+    server: OnASmallDisk
+
+    @property
+    def ballast(self) -> Path:
+        """A file that takes the room, seen from inside the server's namespace."""
+        assert self.server.process is not None
+        return Path(f"/proc/{self.server.process.pid}/root{self.server.folder}/data/ballast")
+
+    def fill(self) -> None:
+        """Leave LEFT_MIB."""
+        with self.ballast.open("wb") as file:
+            free = os.fstatvfs(file.fileno())
+            os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize - LEFT_MIB * MIB)
+
+    async def empty(self, objects: Any) -> None:
+        """There is room again, and the server has seen it: it looks for a volume that takes a part, and makes one."""
+        self.ballast.unlink()
+        async with asyncio.timeout(WITHIN_S):
+            while not await _stores(objects):  # noqa: ASYNC110  # the server tells nobody
+                await asyncio.sleep(1)
+
+
+async def _stores(objects: Any) -> bool:
+    try:
+        await objects.put("probe", bytes(5 * MIB))
+    except Retry:
+        return False
+    return True
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """S3 with room, until `fill`."""
+    refused = subprocess.run([*NAMESPACE, "mount", "-t", "tmpfs", "tmpfs", tmp_path], capture_output=True, check=False)
+    if refused.returncode:
+        pytest.skip(f"no disk of our own can be mounted here: {refused.stderr.decode().strip()}")
+    server = OnASmallDisk(tmp_path.resolve() / "s3", tmp_path / "s3.log")
+    with asyncio.Runner() as runner:
+        runner.run(server.start())
+        yield Disk(server)
+        runner.run(server.stop())
+
+
+@pytest.fixture
+def s3_endpoint(disk: Disk) -> dict[str, str]:
+    """The S3 on that disk, in place of the one that all tests share."""
+    return asdict(disk.server.credentials)
+
+
+@pytest.fixture
+def world_of(make_world: Any, source: Any) -> Any:
+    """The function, fetching from the hub of the tests into that S3."""
+    return make_world(hf_endpoint=source.url)
+
+
+async def test_a_full_disk_is_named_and_the_pull_goes_on_when_there_is_room(
+    world_of: Any, source: Any, disk: Disk
+) -> None:
+    """The file waits and says why; what was stored is kept, and with room again only the rest is fetched."""
+    disk.fill()
+    record = await world_of.pull("hf://acme/model")
+    await world_of.deliver(tries=2)
+    file = (await world_of.files(record["uuid"]))["model.safetensors"]
+    model = await world_of.model(record["uuid"])
+    assert ("transferring", "downloading") == (file["status"], model["status"])
+    assert "S3 answered InternalError" in file["error"]
+    assert "space left" in file["error"]
+    assert 503 in world_of.broker.statuses
+    await disk.empty(world_of.objects)
+    source.asked.clear()
+    await world_of.deliver()
+    model = await world_of.model(record["uuid"])
+    assert ("available", None) == (model["status"], model["error"])
+    assert {"model.safetensors": source.content} == await world_of.stored(record["uuid"])
+    assert [] == await world_of.objects.uploads(f"models/{record['uuid']}/")
+    assert len(source.asked) < PARTS
+
+
+async def test_a_disk_that_stays_full_fails_the_model_and_leaves_no_upload(
+    world_of: Any, source: Any, disk: Disk
+) -> None:
+    """After ten tries the model has failed with a reason that names S3 and space; a retry brings it when there is room."""
+    disk.fill()
+    record = await world_of.pull("hf://acme/model")
+    await world_of.deliver()
+    model = await world_of.model(record["uuid"])
+    assert ("failed", "unreachable") == (model["status"], model["error_code"])
+    assert "S3 answered" in model["error"]
+    assert "space left" in model["error"]
+    assert [] == await world_of.objects.uploads(f"models/{record['uuid']}/")
+    assert {} == await world_of.stored(record["uuid"])
+    await disk.empty(world_of.objects)
+    assert 202 == (await world_of.client.post("/models/model/retry")).status_code
+    await world_of.deliver()
+    assert "available" == (await world_of.model(record["uuid"]))["status"]
+    assert {"model.safetensors": source.content} == await world_of.stored(record["uuid"])
