@@ -37,6 +37,11 @@ _SYNONYMS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 # The smallest of these is the longest context (vLLM: derive_max_model_len_and_key).
 _CONTEXT: Final = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "max_sequence_length")
+# A larger number is a lie, and would be slow to compute with: the deepest models have some 200 layers, the widest
+# vocabularies a million words.
+_MOST: Final = 1 << 32
+_MOST_LAYERS: Final = 1024
+_MOST_SCALING: Final = 1024
 # vLLM's class for these starts counting positions behind the padding token (model_executor/models/roberta.py).
 _OFFSET: Final = frozenset({"RobertaForMaskedLM", "RobertaModel", "XLMRobertaModel"})
 # DeepSeek V3.2's indexer keeps its key as bytes, with a float32 scale for each 128 of them (models/deepseek_v2.py).
@@ -98,9 +103,12 @@ def read(config: Mapping[str, Any], dtype: str = "auto") -> Shape:
     family = FAMILIES.get(name)
     text = {**((family and family.defaults) or {}), **_text_part(config)}
     hidden, heads = _number(text, "hidden_size"), _number(text, "num_attention_heads")
+    layers = _number(text, "num_hidden_layers")
+    if layers > _MOST_LAYERS:
+        raise Unsizable(f"config.json claims {layers} layers, and {_MOST_LAYERS} are the most that is believed")
     shape = Shape(
         architecture=name,
-        layers=_number(text, "num_hidden_layers"),
+        layers=layers,
         hidden_size=hidden,
         # Four times the hidden size is what the transformer paper chose, and what configs without the field mean.
         intermediate_size=_optional(text, "intermediate_size") or 4 * hidden,
@@ -214,9 +222,9 @@ def _max_position(name: str, config: Mapping[str, Any]) -> int | None:
     scaling = config.get("rope_scaling")
     if isinstance(scaling, Mapping) and (scaling.get("rope_type") or scaling.get("type")) in {"linear", "dynamic"}:
         factor = scaling.get("factor")
-        grown = isinstance(factor, int | float) and factor > 1 and not name.startswith("Gemma3")
+        grown = isinstance(factor, int | float) and 1 < factor <= _MOST_SCALING and not name.startswith("Gemma3")
         return int(min(stated) * factor) if grown and factor else min(stated)
-    offset = (config.get("pad_token_id") or 0) + 1 if name in _OFFSET else 0
+    offset = (_optional(config, "pad_token_id") or 0) + 1 if name in _OFFSET else 0
     return max(1, min(stated) - offset)
 
 
@@ -241,9 +249,9 @@ def _number(config: Mapping[str, Any], name: str) -> int:
 
 
 def _optional(config: Mapping[str, Any], name: str) -> int | None:
-    """The first positive whole number under any of its names."""
+    """The first positive whole number under any of its names that can be believed."""
     for key in _SYNONYMS.get(name, (name,)):
         value = config.get(key)
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _MOST:
             return value
     return None

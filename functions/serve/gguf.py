@@ -66,9 +66,12 @@ def _largest(value: Any) -> Any:
 
 
 def _latent(said: Mapping[str, Any], metadata: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    """MLA: the heads' sizes, of which the file names the whole key."""
+    """MLA: the heads' sizes, of which the file names the whole key, newer ones apart from what the cache holds."""
     if "kv_lora_rank" not in said:
         return {}
-    key = metadata.get(f"{kind}.attention.key_length_mla") or said.get("head_dim") or 0
-    value = metadata.get(f"{kind}.attention.value_length_mla") or metadata.get(f"{kind}.attention.value_length")
-    return {"qk_nope_head_dim": key - said.get("qk_rope_head_dim", 0), "v_head_dim": value}
+    found = {name: _largest(metadata.get(f"{kind}.attention.{name}_mla")) for name in ("key_length", "value_length")}
+    key = found["key_length"] or said.get("head_dim")
+    rotary = said.get("qk_rope_head_dim")
+    value = found["value_length"] or _largest(metadata.get(f"{kind}.attention.value_length"))
+    plain = key - rotary if isinstance(key, int) and isinstance(rotary, int) else None
+    return {"qk_nope_head_dim": plain, "v_head_dim": value}

@@ -45,7 +45,8 @@ class Model:
     @property
     def config(self) -> Mapping[str, Any]:
         """Its config.json; a GGUF file's metadata says the same."""
-        return self.metadata.get("config") or gguf.config(self.metadata.get("gguf") or {})
+        stored = self.metadata.get("config")
+        return stored if isinstance(stored, Mapping) and stored else gguf.config(self.metadata.get("gguf") or {})
 
     @property
     def kind(self) -> Kind:

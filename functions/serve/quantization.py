@@ -11,6 +11,8 @@ from typing import Any, Final
 
 _FOUR_BITS: Final = 4
 _EIGHT_BITS: Final = 8
+# More is no quantisation.
+_MOST_BITS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def _weights(found: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def _bits(method: str, found: Mapping[str, Any]) -> int:
     """The widest of what it says; half a byte only where the method cannot be wider."""
     said = [found.get("bits"), found.get("w_bit"), *(scheme.get("num_bits") for scheme in _weights(found))]
-    numbers = [bits for bits in said if isinstance(bits, int) and bits > 0]
+    numbers = [bits for bits in said if isinstance(bits, int) and 0 < bits <= _MOST_BITS]
     if numbers:
         return max(numbers)
     four = "mxfp4" in method or method == "modelopt_fp4" or found.get("load_in_4bit") is True

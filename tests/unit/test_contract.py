@@ -8,6 +8,7 @@ from functions.serve import architecture, contract
 from functions.serve.ask import Ask, Card, ModelFacts
 from functions.serve.contract import Split
 from functions.serve.wayout import Nearest
+from tests.unit import serve_models
 from tests.unit.serve_models import (
     BERT_BASE,
     DEEPSEEK_V2_LITE,
@@ -207,6 +208,53 @@ def test_a_lying_config_is_refused(value: object) -> None:
     """Numbers that are none never reach the arithmetic."""
     verdict = contract.assess(ModelFacts({**SMOLLM2, "num_hidden_layers": value}, 10, {}), cpu(4096))
     assert verdict.fits is False
+
+
+LIES = [
+    0,
+    -1,
+    "30",
+    True,
+    None,
+    1.5,
+    [30],
+    {},
+    [],
+    "",
+    2**31,
+    2**32 + 1,
+    10**30,
+    1e308,
+    {"factor": 1e308, "type": "linear"},
+]
+CONFIGS = {name: config for name, config in vars(serve_models).items() if name.isupper() and isinstance(config, dict)}
+
+
+@pytest.mark.parametrize("name", [name for name, config in CONFIGS.items() if "architectures" in config])
+def test_no_lie_in_a_config_breaks_the_contract(name: str) -> None:
+    """Every field of every model with every kind of wrong value: there is a verdict, and soon."""
+    config = CONFIGS[name]
+    more = (
+        "layer_types",
+        "rope_scaling",
+        "sliding_window",
+        "text_config",
+        "quantization_config",
+        "head_dim",
+        "pad_token_id",
+    )
+    for field in {*config, *more}:
+        for lie in LIES:
+            told = {**config, field: lie}
+            assert isinstance(contract.assess(ModelFacts(told, 10**10, {"BF16": 5 * 10**9}), gpu(23034, 2)).fits, bool)
+
+
+def test_more_layers_than_any_model_has_are_not_believed() -> None:
+    """The pool would have as many groups."""
+    verdict = contract.assess(
+        ModelFacts({**GEMMA3_4B["text_config"], **SMOLLM2, "num_hidden_layers": 2**30}, 1, {}), cpu(4096)
+    )
+    assert verdict.reason.endswith("config.json claims 1073741824 layers, and 1024 are the most that is believed")
 
 
 def test_an_unknown_architecture_states_its_bound() -> None:

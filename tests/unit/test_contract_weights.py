@@ -42,6 +42,7 @@ DECLARED = [
     ),
     pytest.param({"quant_method": "new"}, Quantization("new", 8, 0), id="an unknown one"),
     pytest.param({"quant_method": "awq", "bits": "4", "group_size": None}, Quantization("awq", 8, 0), id="a lying one"),
+    pytest.param({"quant_method": ["awq"], "bits": 10**400}, Quantization("['awq']", 8, 0), id="a boasting one"),
 ]
 
 
