@@ -23,6 +23,8 @@ ACQUIRE_TIMEOUT_S: Final = 5.0
 # A statement of ours touches rows by key: one that runs longer is stuck behind a lock.
 STATEMENT_TIMEOUT_S: Final = 10.0
 RETRY_AFTER_S: Final = 2.0
+# asyncpg's own default; every statement of ours fits.
+PREPARED_STATEMENTS: Final = 100
 
 _NAME: Final = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
 
@@ -51,12 +53,16 @@ def queries(module_file: str) -> Queries:
 
 
 class Database:
-    """A lazily opened connection pool. Rows come back as asyncpg records (mappings by column name)."""
+    """A lazily opened connection pool. Rows come back as asyncpg records (mappings by column name).
+
+    PgBouncer in transaction mode may stand in between (docs/decisions/0006-pgbouncer.md): no statement changes a session.
+    """
 
     def __init__(self, url: Secret, *, pool_size: int = POOL_SIZE) -> None:
         self._url = url
         self._pool_size = pool_size
         self._pool: asyncpg.Pool | None = None
+        self._pooled: bool | None = None
         self._opening = asyncio.Lock()
 
     async def fetch(self, sql: str, *args: object) -> list[Any]:
@@ -121,8 +127,41 @@ class Database:
             max_size=self._pool_size,
             timeout=ACQUIRE_TIMEOUT_S,
             command_timeout=STATEMENT_TIMEOUT_S,
+            connect=self._connect,
             init=_speak_json,
+            reset=_nothing_to_reset,
         )
+
+    async def _connect(self, *args: Any, **kwargs: Any) -> Any:
+        """Statements are prepared ahead unless a pooler hands each transaction to another connection of the server."""
+        import asyncpg
+
+        connection = await asyncpg.connect(
+            *args, statement_cache_size=0 if self._pooled else PREPARED_STATEMENTS, **kwargs
+        )
+        if self._pooled is None:
+            self._pooled = await _is_pooled(connection)
+            if self._pooled:
+                await connection.close()
+                return await self._connect(*args, **kwargs)
+        return connection
+
+
+async def _is_pooled(connection: Any) -> bool:
+    """Whether what we are connected to is another process than the one that answers.
+
+    A pooler makes up the process id that it tells a client at first. The answer is the number of rows in the command tag:
+    a query without arguments is prepared nowhere.
+    """
+    tag = await connection.execute(f"SELECT WHERE pg_backend_pid() = {int(connection.get_server_pid())}")
+    return str(tag) == "SELECT 0"
+
+
+async def _nothing_to_reset(_: Any) -> None:
+    """No statement of ours leaves anything in a session; asyncpg's own RESET would cost each call a round trip.
+
+    asyncpg rolls an open transaction back before it calls this.
+    """
 
 
 async def _speak_json(connection: Any) -> None:

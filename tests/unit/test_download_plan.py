@@ -48,7 +48,10 @@ def test_a_level_is_asked_for_by_name(paths: list[str], level: str | None, expec
 
 @pytest.mark.parametrize(
     ("paths", "words"),
-    [(["m-Q4_K_M.gguf", "m-Q8_0.gguf"], "Q4_K_M, Q8_0 and not Q2_K"), (["m.safetensors"], "^the repository holds no GGUF weights$")],
+    [
+        (["m-Q4_K_M.gguf", "m-Q8_0.gguf"], "Q4_K_M, Q8_0 and not Q2_K"),
+        (["m.safetensors"], "^the repository holds no GGUF weights$"),
+    ],
 )
 def test_a_level_that_is_not_there_is_refused(paths: list[str], words: str) -> None:
     """With the levels that are."""
