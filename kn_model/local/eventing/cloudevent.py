@@ -131,6 +131,8 @@ def _decode(value: str) -> str:
     """A header's value: quotes taken off, percent-encoded UTF-8 decoded."""
     if len(value) > 1 and value[0] == value[-1] == '"':
         value = re.sub(r"\\(.)", r"\1", value[1:-1])
+    if value.isascii() and "%" not in value:
+        return value
     if _BAD_PERCENT.search(value):
         raise NotACloudEvent("a header has a broken percent-encoding")
     try:
