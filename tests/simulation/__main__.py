@@ -1,23 +1,31 @@
 """Runs seeds: `python -m tests.simulation --seeds 10000 --jobs 2`, or one with everything that happens: `--seed 7`."""
 
 import argparse
-import gc
-import multiprocessing
+import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 
 from tests.simulation.plants import PLANTS
+from tests.simulation.seeds import found, outcomes
 from tests.simulation.trace import Trace
 from tests.simulation.world import Parts, World
 
-# Seeds that a worker gets at once.
-CHUNK = 25
 # Failing seeds that are shown; the rest is counted.
 SHOWN = 10
 
-Outcome = tuple[int, list[str], int, float]
-"""A seed, what it violated, steps of the loop, virtual seconds."""
+# What is counted over all seeds, by the word of the trace.
+COUNTED = {
+    "accepted": "commands accepted",
+    "delivery": "deliveries",
+    "kill": "kills of functions and brokers",
+    "stop": "immediate stops of the database",
+    "hang": "times that it hung",
+    "pause": "processes paused",
+    "cut": "hosts cut off",
+    "clock": "clocks set",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,19 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _all(range(given.first, given.first + given.seeds), given.jobs)
 
 
-def run(seed: int, plant: str | None = None) -> Outcome:
-    """One seed."""
-    world = World(seed, parts=PLANTS[plant] if plant else Parts())
-    violations = world.run()
-    return seed, violations, world.loop.steps, world.loop.time()
-
-
-def found(seeds: Sequence[int], plant: str) -> Outcome | None:
-    """The first of the seeds that shows a planted bug."""
-    return next((outcome for outcome in (run(seed, plant) for seed in seeds) if outcome[1]), None)
-
-
 def _one(seed: int, plant: str | None) -> int:
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a word
     violations = World(seed, parts=PLANTS[plant] if plant else Parts(), trace=Trace(sys.stdout)).run()
     _say(*(violations or ["nothing was violated"]))
     return bool(violations)
@@ -61,34 +58,26 @@ def _hunt(seeds: Sequence[int], plant: str) -> int:
     if outcome is None:
         _say(f"{plant}: not found in {len(seeds)} seeds")
         return 1
-    _say(f"{plant}: found by seed {outcome[0]}", *outcome[1][:SHOWN], f"replay: {_replay(outcome[0])} --plant {plant}")
+    _say(f"{plant}: found by seed {outcome.seed}", *outcome.violations[:SHOWN])
+    _say(f"replay: {_replay(outcome.seed)} --plant {plant}")
     return 0
 
 
 def _all(seeds: Sequence[int], jobs: int) -> int:
-    began, failed, steps, virtual_s = time.monotonic(), 0, 0, 0.0
-    for seed, violations, taken, lasted in _outcomes(seeds, jobs):
-        steps, virtual_s = steps + taken, virtual_s + lasted
-        if violations:
+    began, failed, counts, virtual_s, cpu_s = time.monotonic(), 0, Counter[str](), 0.0, 0.0
+    for outcome in outcomes(seeds, jobs):
+        counts.update(outcome.counts)
+        virtual_s, cpu_s = virtual_s + outcome.virtual_s, cpu_s + outcome.cpu_s
+        if outcome.violations:
             failed += 1
             if failed <= SHOWN:
-                _say(f"seed {seed}:", *(f"  {each}" for each in violations[:SHOWN]), f"  replay: {_replay(seed)}")
-    wall_s = time.monotonic() - began
+                _say(f"seed {outcome.seed}:", *outcome.violations[:SHOWN], f"replay: {_replay(outcome.seed)}")
+    _say(*(f"{counts[word]:>10,} {meaning}" for word, meaning in COUNTED.items()))
     _say(
-        f"{len(seeds)} seeds, {failed} with violations; {virtual_s / 3600:.0f} h of virtual time, "
-        f"{steps / 1e6:.1f} million steps, {wall_s:.0f} s with {jobs} process{'es' if jobs > 1 else ''}"
+        f"{len(seeds):,} seeds, {failed} with violations; {virtual_s / 3600:,.0f} h of virtual time in "
+        f"{time.monotonic() - began:.0f} s, {cpu_s:.0f} s of processor time, --jobs {jobs}"
     )
     return bool(failed)
-
-
-def _outcomes(seeds: Sequence[int], jobs: int) -> Iterator[Outcome]:
-    gc.freeze()  # what is imported stays: nothing for the collector to look at once a run
-    if jobs == 1:
-        yield from map(run, seeds)
-        return
-    # A fresh interpreter each: strings hash differently in each, and nothing may depend on that.
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap_unordered(run, seeds, CHUNK)
 
 
 def _replay(seed: int) -> str:

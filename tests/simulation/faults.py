@@ -30,6 +30,7 @@ class Plan:
     poison: float
     function_kills: int
     broker_kills: int
+    pauses: int
     database_stops: int
     database_hangs: int
     partitions: int
@@ -55,6 +56,7 @@ def plan(random: Random) -> Plan:
         poison=random.choice((0.0, 0.0, 0.25)),
         function_kills=some(8),
         broker_kills=some(4),
+        pauses=some(3),
         database_stops=some(3),
         database_hangs=some(2),
         partitions=some(3),
@@ -75,6 +77,7 @@ def start(world: "World") -> list["asyncio.Task[None]"]:
     kinds: list[tuple[Callable[[World], Awaitable[None]], int]] = [
         (_kill_function, plan.function_kills),
         (_kill_broker, plan.broker_kills),
+        (_pause, plan.pauses),
         (_stop_database, plan.database_stops),
         (_hang_database, plan.database_hangs),
         (_cut_off, plan.partitions),
@@ -105,6 +108,14 @@ async def _kill_broker(world: "World") -> None:
     await _kill(world, "broker", world.start_broker)
 
 
+async def _pause(world: "World") -> None:
+    running = [process for processes in world.running.values() for process in processes if process.name != "source"]
+    paused, pause_s = world.random.choice(running), world.random.random() * world.random.choice(HANG_S)
+    world.trace.note("pause", f"{paused.name} for {pause_s:.1f} s")
+    paused.sleep(pause_s)
+    await asyncio.sleep(pause_s)
+
+
 async def _kill(world: "World", name: str, start: Callable[[], object]) -> None:
     if running := world.running[name]:
         world.kill(world.random.choice(running))
@@ -115,16 +126,16 @@ async def _kill(world: "World", name: str, start: Callable[[], object]) -> None:
 async def _stop_database(world: "World") -> None:
     if not world.server.up:
         return
-    world.trace.note("database", "immediate stop")
+    world.trace.note("stop", "of the database, immediate")
     world.server.stop_immediately()
     await asyncio.sleep(world.random.random() * world.random.choice(RESTART_S))
     world.server.start()
-    world.trace.note("database", "started")
+    world.trace.note("mended", "the database is back")
 
 
 async def _hang_database(world: "World") -> None:
     hangs_s = world.random.random() * world.random.choice(HANG_S)
-    world.trace.note("database", f"hangs for {hangs_s:.1f} s")
+    world.trace.note("hang", f"of the database, for {hangs_s:.1f} s")
     world.server.hangs_until = max(world.server.hangs_until, world.loop.time() + hangs_s)
     await asyncio.sleep(hangs_s)
 
@@ -132,11 +143,11 @@ async def _hang_database(world: "World") -> None:
 async def _cut_off(world: "World") -> None:
     name = world.random.choice(("download", "serve", "status", "broker"))
     address = processes.BROKER_HOST if name == "broker" else processes.host(name)
-    world.trace.note("network", f"{name} cannot be reached")
+    world.trace.note("cut", f"{name} cannot be reached")
     world.network.cut_off.add(address)
     await asyncio.sleep(world.random.random() * world.random.choice(HANG_S))
     world.network.cut_off.discard(address)
-    world.trace.note("network", f"{name} can be reached")
+    world.trace.note("mended", f"{name} can be reached")
 
 
 async def _set_clock(world: "World") -> None:

@@ -32,7 +32,7 @@ class Loop(asyncio.BaseEventLoop):
         super().__init__()
         self._random = random.random
         self._now = 0.0
-        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._timers: list[tuple[float, int, asyncio.Handle]] = []
         self._numbers = itertools.count()
         self._waiting: list[asyncio.Handle] = []
         # What a killed process would have run next: kept, so that its coroutines are closed at the end and not before.
@@ -99,11 +99,15 @@ class Loop(asyncio.BaseEventLoop):
         if handle._cancelled:
             return
         process = handle._context.get(PROCESS)  # type: ignore[attr-defined]
-        if process is None or process.alive or self._burying:
-            self.steps += 1
+        if process is None or self._burying:
             handle._run()
-        else:
+        elif not process.alive:
             self._graveyard.append(handle)
+        elif process.asleep_until > self._now:
+            heapq.heappush(self._timers, (process.asleep_until, next(self._numbers), handle))
+        else:
+            handle._run()
+        self.steps += 1
 
     def _advance(self) -> list[asyncio.Handle]:
         """Go on to the next moment at which something is due."""
@@ -146,6 +150,7 @@ class Process:
         self.loop = loop
         self.name = name
         self.alive = True
+        self.asleep_until = 0.0
         self._at_death: list[Callable[[], None]] = []
         self._context = contextvars.Context()
         self._context.run(PROCESS.set, self)
@@ -157,6 +162,10 @@ class Process:
     def at_death(self, told: Callable[[], None]) -> None:
         """`told` is what the rest of the world notices: connections that break."""
         self._at_death.append(told)
+
+    def sleep(self, seconds: float) -> None:
+        """SIGSTOP, and SIGCONT later: a laptop that is closed, a container that gets no processor."""
+        self.asleep_until = max(self.asleep_until, self.loop.time() + seconds)
 
     def kill(self) -> None:
         """SIGKILL."""

@@ -15,7 +15,7 @@ from typing import Any, Final
 import asyncpg
 
 from tests.simulation.loop import Process, here, outside
-from tests.simulation.store import Row, Store, Transaction
+from tests.simulation.store import STATEMENT_TIMEOUT_S, Row, Store, Transaction
 
 Statement = Callable[..., Awaitable[list[Row]]]
 """Takes the transaction and the statement's arguments, answers rows in column order."""
@@ -23,8 +23,6 @@ Statement = Callable[..., Awaitable[list[Row]]]
 # A statement's way to the server, the work, and a write's wait for the disk: seconds at most.
 LATENCY_S: Final = 0.002
 FSYNC_S: Final = 0.004
-# What a client waits for an answer (functions.kit.db.STATEMENT_TIMEOUT_S).
-STATEMENT_TIMEOUT_S: Final = 10.0
 # How often a commit that was being written when its session died is there afterwards, and how often a server that hung
 # still does what its client has given up.
 FINISHED: Final = 0.5

@@ -19,6 +19,8 @@ Place = tuple[str, Any]
 
 # wal_writer_delay is 200 ms; a commit that does not wait is on disk after three times that at the latest.
 FLUSHED_AFTER_S: Final = 0.6
+# What a client waits for an answer (functions.kit.db.STATEMENT_TIMEOUT_S): its statement is behind a lock.
+STATEMENT_TIMEOUT_S: Final = 10.0
 # Statements of two sessions interleave between the rows that they lock: how often, and for how long at most.
 PREEMPTED: Final = 0.02
 PREEMPTED_S: Final = 0.003
@@ -179,7 +181,8 @@ class Transaction:
         self.waiting, self.blocked_by = asyncio.get_running_loop().create_future(), holder
         self.store.waiters.setdefault(place, []).append(self.waiting)
         try:
-            await self.waiting
+            async with asyncio.timeout(STATEMENT_TIMEOUT_S):
+                await self.waiting
         finally:
             self.waiting = self.blocked_by = None
         self._must_live()

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TextIO
 
@@ -19,9 +20,11 @@ class Trace:
         self.on = out is not None
         self._out = out or sys.stdout
         self.clock: Callable[[], float] = lambda: 0.0
+        self.counts: Counter[str] = Counter()
 
     def note(self, what: str, text: str) -> None:
-        """One line."""
+        """One line; how many of each there were is counted in any case."""
+        self.counts[what] += 1
         if self.on:
             self._out.write(f"{self.clock():9.3f}  {what:9} {text}\n")
 

@@ -201,5 +201,6 @@ class Watching:
     ) -> Answer:
         """Send, and note."""
         answer = await Sending(self.world.network)(url, event, headers, timeout_s)
+        self.world.trace.counts["delivery"] += 1
         self.world.record.attempt(url, event.attributes, answer.status)
         return answer
