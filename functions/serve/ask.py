@@ -42,6 +42,8 @@ class Ask:
     parallel_mb: int = 0
     # Batches that the engine has under way at once.
     batches: int = 1
+    # Vectors are asked for: nothing is sampled, and a text may have to be taken whole.
+    embeds: bool = False
     # The engine keeps the files in this memory too while it starts.
     staged: bool = False
     count: int = 1

@@ -6,7 +6,7 @@ function, so what was promised is what runs.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from msgspec import to_builtins
@@ -95,7 +95,7 @@ def plan(model: Model, options: ServeOptions, known: Runtimes, default_runtime: 
     runtime = _runtime(model, options, known, default_runtime)
     kind = next(kind for kind in _able(model) if kind in runtime.kinds)
     params = parameters.check(runtime.name, runtime.parameters, options.params)
-    ask = _ask(runtime, options, params, known)
+    ask = replace(_ask(runtime, options, params, known), embeds=kind == "embed")
     verdict = contract.assess(model.facts, ask)
     memory = _container_memory(runtime, options, verdict)
     return Plan(

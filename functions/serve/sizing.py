@@ -84,9 +84,13 @@ class Budget:
         return low * self.ask.block_tokens
 
     def batch(self, context: int) -> int:
-        """Tokens of one batch. Encoders, and MLA on a CPU (vLLM 0.32, platforms/cpu.py), take a prompt whole."""
+        """Tokens of one batch. A prompt is taken whole by MLA on a CPU (vLLM 0.32, platforms/cpu.py) and by encoders.
+
+        So is it by decoders whose vectors are the mean of all tokens (config/model.py, is_chunked_prefill_supported);
+        which those are config.json does not say.
+        """
         asked = self.ask.max_num_batched_tokens
-        if self.pool is None:
+        if self.pool is None or self.ask.embeds:
             return max(asked, context)
         unchunked = self.ask.device == "cpu" and self.shape.latent is not None
         return max(asked, context, _UNCHUNKED_BATCH) if unchunked else asked
@@ -97,11 +101,8 @@ class Budget:
         widths = max(_attention(shape, self.tensor_parallel), _mlp(shape, self.tensor_parallel)) + 4 * shape.hidden_size
         layer = self.batch(context) * widths * shape.element_bytes
         tables = _ROTARY_BYTES * (shape.max_position or context) * shape.head_size
-        return (
-            layer
-            + tables
-            + (self.ask.max_num_seqs * shape.vocabulary * _SAMPLING_BYTES[self.ask.device] if self.pool else 0)
-        )
+        sampled = 0 if self.pool is None or self.ask.embeds else self.ask.max_num_seqs
+        return layer + tables + sampled * shape.vocabulary * _SAMPLING_BYTES[self.ask.device]
 
 
 def budget(model: ModelFacts, ask: Ask, shape: Shape, quantization: Quantization | None, size: int) -> Budget:

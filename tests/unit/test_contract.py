@@ -176,6 +176,16 @@ def test_an_encoder_needs_no_cache_but_takes_texts_whole() -> None:
     assert (verdict.concurrency, verdict.batched_tokens) == (8, 512)
 
 
+def test_vectors_take_texts_whole_and_sample_nothing() -> None:
+    """A decoder that is asked for vectors: its batch grows with the context, and no logits are kept."""
+    spoken, embedded = (
+        contract.assess(LLAMA_3_8B_FACTS, gpu(80000, max_model_len=2048, embeds=embeds)) for embeds in (False, True)
+    )
+    assert spoken.split.activations_mb - embedded.split.activations_mb == 256 * 128256 * 16 // 2**20
+    longer = contract.assess(LLAMA_3_8B_FACTS, gpu(80000, max_model_len=4096, embeds=True))
+    assert (embedded.batched_tokens, longer.batched_tokens) == (2048, 4096)
+
+
 def test_positions_behind_the_padding_token_do_not_count() -> None:
     """XLM-RoBERTa has 514 positions and reads 512 tokens."""
     assert architecture.read(XLM_ROBERTA).max_position == 512

@@ -85,8 +85,10 @@ def test_the_models_kind_chooses_the_runtime(model: Model, usual: str, runtime: 
 
 def test_a_decoder_can_be_asked_for_vectors() -> None:
     """By naming the runtime; the other way round there is nothing that could speak."""
-    plan = planning.plan(MODEL, ServeOptions(runtime="vllm-embed"), Runtimes(), "vllm")
+    options = ServeOptions(runtime="vllm-embed", params={"max_num_batched_tokens": 256})
+    plan = planning.plan(MODEL, options, Runtimes(), "vllm")
     assert (plan.kind, plan.arguments[:2]) == ("embed", ("--runner", "pooling"))
+    assert plan.arguments[plan.arguments.index("--max-num-batched-tokens") + 1] == "8192"
     with pytest.raises(NoRuntime) as refusal:
         planning.plan(EMBEDDER, ServeOptions(runtime="vllm"), Runtimes(), "vllm")
     assert refusal.value.detail.endswith("vllm can only generate")
