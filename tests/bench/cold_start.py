@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests import deliveries
 from tests.bench.report import Row
 
 ROUNDS = 9
@@ -36,6 +37,7 @@ _SIGNING_KEY = {
 }
 # What main.py reads; nothing of it is opened before the first request that needs it.
 ENVIRONMENT: Mapping[str, str] = {
+    **deliveries.ENVIRONMENT,
     "TORPOR_DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none",
     "TORPOR_SIGNING_KEYS": json.dumps({"keys": [_SIGNING_KEY]}),
     "TORPOR_S3_ENDPOINT": "http://127.0.0.1:9",
