@@ -17,11 +17,12 @@ from functions.download.pulls import Pulls
 from functions.download.requests import PullRequest
 from functions.download.settings import Settings
 from functions.kit import app, bus, events
-from functions.kit.bus import Bus, HttpPublisher
+from functions.kit.bus import Bus
 from functions.kit.db import Database
 from functions.kit.events import CloudEvent, FileRequested, ModelRequested
 from functions.kit.identity import Identity
 from functions.kit.objects import S3Objects
+from functions.kit.publisher import HttpPublisher
 from functions.kit.remote import verifier
 from functions.kit.signature import Keyring
 from functions.kit.trust import Trust

@@ -6,14 +6,13 @@ rows: events carry pointers, never data. JSON Schemas under `eventing/types/` ar
 
 import dataclasses
 import json
-import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeAlias, TypeVar
 
 import msgspec
 
+from functions.kit.attributes import check, escape, unescape
 from functions.kit.problem import Reject, TooLarge
 
 # Knative's PingSource sends this type whatever its manifest says.
@@ -23,16 +22,10 @@ RESOURCE_CHANGES: Final = tuple(f"dev.knative.apiserver.resource.{change}" for c
 # Larger ones do not pass every broker (Kafka: 1 MiB with headers) and are a sign of data in an event.
 MAX_EVENT_BYTES: Final = 1_048_576
 
-# Together they are one entry of an index, which PostgreSQL limits to 2,700 bytes.
-_MAX_ID_BYTES: Final = 512
-# The longest that brokers add is 1,024 bytes of an answer in base64 (knativeerrordata).
-_MAX_ATTRIBUTE_BYTES: Final = 1536
 # CloudEvents 1.0, section 3.1: an Integer has 32 bits.
 _INTEGERS: Final = range(-(2**31), 2**31)
 
 _REQUIRED: Final = ("id", "source", "type", "specversion")
-_ATTRIBUTE_NAME: Final = re.compile(r"^[a-z0-9]{1,20}$")
-_PERCENT: Final = re.compile(r"%([0-9A-Fa-f]{2})")
 _PASSING: Final = ("datacontenttype", "time", "dataschema")
 _STANDARD: Final = frozenset({*_REQUIRED, "subject", *_PASSING})
 
@@ -194,7 +187,7 @@ def headers(event_id: str, source: str, kind: str, subject: str, extensions: Map
         **extensions,
     }
     content_type = attributes.pop("datacontenttype", "application/json")
-    return {"content-type": content_type} | {f"ce-{name}": _escape(str(text)) for name, text in attributes.items()}
+    return {"content-type": content_type} | {f"ce-{name}": escape(str(text)) for name, text in attributes.items()}
 
 
 def parse(http_headers: Mapping[str, str], body: bytes) -> CloudEvent:
@@ -213,7 +206,7 @@ def parse(http_headers: Mapping[str, str], body: bytes) -> CloudEvent:
         return _event(*_structured(body))
     if media_type.startswith("application/cloudevents"):
         raise Reject(f"events of media type {media_type} are not taken; send one event at a time as JSON")
-    attributes = {name[3:]: _unescape(value) for name, value in lower.items() if name.startswith("ce-")}
+    attributes = {name[3:]: unescape(value) for name, value in lower.items() if name.startswith("ce-")}
     if "content-type" in lower:
         attributes["datacontenttype"] = lower["content-type"]
     return _event(attributes, body)
@@ -226,7 +219,7 @@ def _event(attributes: Mapping[str, str], data: bytes) -> CloudEvent:
     if attributes["specversion"] != "1.0":
         raise Reject(f"specversion {attributes['specversion']!r} is not supported; send 1.0")
     for name, text in attributes.items():
-        _check(name, text)
+        check(name, text)
     extensions = {name: value for name, value in attributes.items() if name not in _STANDARD}
     passing = {name: attributes[name] for name in _PASSING if name in attributes}
     named = (attributes["id"], attributes["source"], attributes["type"], attributes.get("subject", ""))
@@ -236,25 +229,6 @@ def _event(attributes: Mapping[str, str], data: bytes) -> CloudEvent:
 def _twice(http_headers: Mapping[str, str]) -> set[str]:
     names = [name.lower() for name, _ in http_headers.items()]
     return {name for name in names if names.count(name) > 1}
-
-
-def _check(name: str, text: str) -> None:
-    """One attribute. Raises Reject for what CloudEvents 1.0 (section 3.1) excludes, and for what could not be stored."""
-    if not _ATTRIBUTE_NAME.fullmatch(name):
-        raise Reject(f"{name[:64]!r} is not a name for an attribute: up to 20 lower-case letters and digits")
-    plain = text.isascii() and text.isprintable()
-    if not plain and any(
-        unicodedata.category(char) in _NO_TEXT or ord(char) & _PLANE_END == _PLANE_END for char in text
-    ):
-        raise Reject(f"the attribute {name} has a character that no attribute may have, such as NUL or a line break")
-    longest = _MAX_ID_BYTES if name in {"id", "source"} else _MAX_ATTRIBUTE_BYTES
-    if len(text.encode()) > longest:
-        raise Reject(f"the attribute {name} has more than {longest} bytes")
-
-
-# Control characters and halves of surrogate pairs; the last two of each plane are no characters.
-_NO_TEXT: Final = frozenset({"Cc", "Cs"})
-_PLANE_END: Final = 0xFFFE
 
 
 def _structured(body: bytes) -> tuple[dict[str, str], bytes]:
@@ -298,24 +272,3 @@ def _structured_data(document: Mapping[str, Any]) -> bytes:
 
 def _canonical(value: str | int | bool) -> str:  # noqa: FBT001  # a CloudEvents attribute value
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _escape(text: str) -> str:
-    """Percent-encode what may not stand in a header (HTTP binding 3.1.3.2): space, quote, percent, non-printables."""
-    return "".join(
-        char if "!" <= char <= "~" and char not in '"%' else "".join(f"%{byte:02X}" for byte in char.encode())
-        for char in text
-    )
-
-
-def _unescape(text: str) -> str:
-    """Undo percent-encoding. Raises Reject for bytes that are no UTF-8: the binding says such a header MUST be refused."""
-    if text.startswith('"') and text.endswith('"') and len(text) > 1:
-        text = re.sub(r"\\(.)", r"\1", text[1:-1])
-    raw = b"".join(
-        bytes([int(part, 16)]) if position % 2 else part.encode() for position, part in enumerate(_PERCENT.split(text))
-    )
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        raise Reject(f"an attribute is not UTF-8: {error.reason}") from error

@@ -15,11 +15,12 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from functions.kit import app, bus, remote
-from functions.kit.bus import Bus, HttpPublisher
+from functions.kit.bus import Bus
 from functions.kit.db import Database
 from functions.kit.identity import Identity
 from functions.kit.kube import Kube
 from functions.kit.problem import Forbidden
+from functions.kit.publisher import HttpPublisher
 from functions.kit.signature import Keyring
 from functions.kit.trust import Trust
 from functions.serve import desk, planning, records, traces

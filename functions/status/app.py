@@ -15,10 +15,11 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from functions.kit import app, bus, events, remote
-from functions.kit.bus import Bus, Handler, HttpPublisher
+from functions.kit.bus import Bus, Handler
 from functions.kit.db import Database
 from functions.kit.events import CloudEvent, UsageRecorded
 from functions.kit.identity import Identity
+from functions.kit.publisher import HttpPublisher
 from functions.kit.signature import Keyring
 from functions.kit.trust import Trust
 from functions.status import deadletters, models, redrive, servers, usage

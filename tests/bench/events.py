@@ -15,8 +15,9 @@ from typing import Any, Final
 import asyncpg
 
 from functions.kit import events
-from functions.kit.bus import Bus, HttpPublisher
+from functions.kit.bus import Bus
 from functions.kit.db import POOL_SIZE
+from functions.kit.publisher import HttpPublisher
 from kn_model import laptop
 from kn_model.demo.runtime import RunningRuntime, runtime
 from kn_model.laptop import Cluster

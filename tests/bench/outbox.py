@@ -15,9 +15,10 @@ from typing import Any, ClassVar, Final
 
 import httpx
 
-from functions.kit.bus import Bus, HttpPublisher
+from functions.kit.bus import Bus
 from functions.kit.db import Database
 from functions.kit.events import Event
+from functions.kit.publisher import HttpPublisher
 from functions.kit.settings import Secret
 from kn_model.demo.runtime import RunningRuntime
 from kn_model.laptop import Cluster

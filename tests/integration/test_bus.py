@@ -1,4 +1,7 @@
-"""The bus on a real PostgreSQL: nothing lost, nothing twice."""
+"""The bus on a real PostgreSQL: nothing lost, nothing twice.
+
+The file is long because every promise of the bus stands on the same three fixtures.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping

@@ -17,9 +17,9 @@ from starlette.responses import Response
 from starlette.types import Message
 
 from functions.kit import app, bus
-from functions.kit.bus import PUBLISH_TIMEOUT_S, HttpPublisher
 from functions.kit.db import POOL_SIZE, Database
 from functions.kit.problem import Problem
+from functions.kit.publisher import PUBLISH_TIMEOUT_S, HttpPublisher
 from functions.kit.settings import Keys, Secret
 from functions.kit.signature import Keyring
 from functions.kit.trust import Trust

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from kn_model.local.objects.kinds import HTTP_ROUTE, REVISION, SERVICE
-from tests.deliveries import delivered
 from tests.integration.serve.world import NAMESPACE, Killed, World, add_model, world
 
 READY, AWAKE, ASLEEP = ("Ready", "True", ""), ("Active", "True", ""), ("Active", "False", "NoTraffic")
@@ -48,37 +47,6 @@ async def test_killed_after_any_call_while_deleting(serve: World, calls: int) ->
     serve.broker.held = [event]
     assert await serve.deliver() == [204]
     assert (serve.cluster.names(SERVICE), serve.cluster.names(HTTP_ROUTE)) == ([], [])
-
-
-async def test_delivered_twice_at_the_same_time(serve: World) -> None:
-    """While one instance is at it the other is told to come again (409), and then that it is done; one works."""
-    await serve.http.post("/serve", json={"model": "smol"})
-    headers, data = serve.broker.held.pop()
-    answers = []
-
-    async def deliver() -> None:
-        answers.append(await serve.http.post("/events", content=data, headers=delivered(headers)))
-
-    serve.cluster.before = deliver
-    await deliver()
-    await deliver()
-    assert [answer.status_code for answer in answers] == [409, 204, 204]
-    assert serve.cluster.writes == ["POST services", "POST httproutes"]
-    assert await serve.db.fetchval("SELECT count(*) FROM inbox_claims") == 0
-
-
-async def test_whoever_was_killed_holds_nobody_up_for_long(serve: World) -> None:
-    """Its claim is a lease: until that ends the event waits at the Broker."""
-    await serve.http.post("/serve", json={"model": "smol"})
-    (event,) = serve.broker.held
-    await serve.db.execute(
-        "INSERT INTO inbox_claims VALUES ('/torpor/serve', '/torpor/serve', $1, now() + interval '1 hour')",
-        event[0]["ce-id"],
-    )
-    assert await serve.deliver() == [409]
-    await serve.db.execute("UPDATE inbox_claims SET until = now() - interval '1 second'")
-    serve.broker.held = [event]
-    assert (await serve.deliver(), serve.cluster.names(SERVICE)) == ([204], ["smol"])
 
 
 @pytest.mark.parametrize("status", [400, 403, 422])
