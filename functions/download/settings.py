@@ -54,6 +54,19 @@ class Settings(Platform):
         Secret(""), env="TORPOR_S3_SOURCE_SECRET_KEY", why="belongs to that access key"
     )
     s3_source_region: str = setting("us-east-1", env="TORPOR_S3_SOURCE_REGION", why="the region of that endpoint")
+    mlflow_url: str = setting(
+        "",
+        env="TORPOR_MLFLOW_URL",
+        why="the MLflow server behind mlflow:// sources; empty refuses them. Like the hub, its host is trusted",
+    )
+    mlflow_token: Secret = setting(
+        Secret(""), env="TORPOR_MLFLOW_TOKEN", why="sent to that server as a bearer token, and nowhere else"
+    )
+    mlflow_artifacts: str = setting(
+        "",
+        env="TORPOR_MLFLOW_ARTIFACTS",
+        why="the s3:// address that a server which hands out artifacts itself keeps them at (its --artifacts-destination)",
+    )
     slice_s: float = setting(
         20.0,
         env="TORPOR_SLICE_SECONDS",

@@ -1,4 +1,4 @@
-"""What a `source` names: pure parsing of `hf://owner/name[@revision][/path]`, `https://host/file` catalogues, folders, buckets.
+"""What a `source` names: pure parsing of `hf://owner/name[@revision][/path]`, `https://host/file` catalogues, buckets, and more.
 
 Called by the routes, which answer 422 for what it refuses, and again by the plan.
 """
@@ -15,6 +15,8 @@ from functions.download import addresses, names
 _SEGMENT: Final = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,95}$")
 _REVISION: Final = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._/-]{0,199}$")
 _COMMIT: Final = re.compile(r"^[0-9a-f]{40}$")
+# MLflow counts versions from 1.
+_VERSION: Final = re.compile(r"^[1-9][0-9]{0,8}$")
 # Names of buckets as S3 allows them.
 _BUCKET: Final = re.compile(r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
 # One file is a model only in these formats: both carry their tensors' sizes, neither can carry code.
@@ -108,7 +110,21 @@ class BucketSource:
         return _stem(PurePosixPath(self.prefix or self.bucket))
 
 
-Source = HubSource | WebSource | CatalogueSource | FolderSource | BucketSource
+@dataclass(frozen=True, slots=True)
+class RegistrySource:
+    """A version of a model in an MLflow registry, by its alias or its number."""
+
+    name: str
+    alias: str = ""
+    version: str = ""
+
+    @property
+    def model_name(self) -> str:
+        """The name that it is registered under."""
+        return self.name
+
+
+Source = HubSource | WebSource | CatalogueSource | FolderSource | BucketSource | RegistrySource
 
 
 def parse(text: str) -> Source:
@@ -116,18 +132,24 @@ def parse(text: str) -> Source:
     if len(text) > MAX_SOURCE or not text.isprintable() or " " in text:
         raise InvalidSource(f"a source has up to {MAX_SOURCE} printable characters and no spaces")
     scheme, separator, rest = text.partition("://")
-    if separator and scheme == "hf":
-        return _hub(rest)
-    if separator and scheme in {"https", "http"}:
-        return _web(text)
-    if separator and scheme in {"quant+https", "quant+http"}:
-        return _catalogue(text.removeprefix(CATALOGUE))
-    if separator and scheme in {"file", "s3"}:
-        return _folder(rest) if scheme == "file" else _bucket(rest)
-    raise InvalidSource(
-        "a source is hf://owner/name[@revision][/path], https://host/file.safetensors, quant+https://host/catalogue, "
-        "s3://bucket/prefix or, on a laptop, file:///path"
-    )
+    match scheme if separator else "":
+        case "hf":
+            return _hub(rest)
+        case "https" | "http":
+            return _web(text)
+        case "quant+https" | "quant+http":
+            return _catalogue(text.removeprefix(CATALOGUE))
+        case "s3":
+            return bucket(rest)
+        case "mlflow":
+            return _registry(rest)
+        case "file":
+            return _folder(rest)
+        case _:
+            raise InvalidSource(
+                "a source is hf://owner/name[@revision][/path], https://host/file.safetensors, "
+                "quant+https://host/catalogue, s3://bucket/prefix, mlflow://name@alias or, on a laptop, file:///path"
+            )
 
 
 def _hub(rest: str) -> HubSource:
@@ -169,14 +191,23 @@ def _folder(rest: str) -> FolderSource:
     return FolderSource(path.rstrip("/"))
 
 
-def _bucket(rest: str) -> BucketSource:
-    bucket, _, prefix = rest.partition("/")
+def bucket(rest: str) -> BucketSource:
+    """Read what stands after s3://. Raises InvalidSource."""
+    name, _, prefix = rest.partition("/")
     prefix = prefix.removesuffix("/")
-    if not _BUCKET.match(bucket) or ".." in bucket:
+    if not _BUCKET.match(name) or ".." in name:
         raise InvalidSource("an S3 source is s3://bucket/prefix")
     if prefix:
         _check_name(prefix)
-    return BucketSource(bucket, prefix)
+    return BucketSource(name, prefix)
+
+
+def _registry(rest: str) -> RegistrySource:
+    name, at, alias = rest.partition("@")
+    name, slash, version = (name, "", "") if at else rest.partition("/")
+    if not (_SEGMENT.match(name) and (_SEGMENT.match(alias) if at else slash and _VERSION.match(version))):
+        raise InvalidSource("an MLflow source is mlflow://name@alias or mlflow://name/version")
+    return RegistrySource(name, alias, version)
 
 
 def _stem(path: PurePosixPath) -> str:

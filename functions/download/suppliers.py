@@ -16,7 +16,17 @@ from functions.download.files import FileRow
 from functions.download.folders import Folders
 from functions.download.hub import Hub, Listing
 from functions.download.ranges import Origin
-from functions.download.sources import BucketSource, CatalogueSource, FolderSource, HubSource, Source, parse
+from functions.download.registry import Registry
+from functions.download.sources import (
+    BucketSource,
+    CatalogueSource,
+    FolderSource,
+    HubSource,
+    RegistrySource,
+    Source,
+    WebSource,
+    parse,
+)
 from functions.download.transfer import Transfer
 from functions.download.web import Web
 
@@ -30,19 +40,24 @@ class Suppliers:
     catalogues: Catalogues
     folders: Folders
     buckets: Buckets
+    registry: Registry
     transfers: Mapping[type[Source], Transfer]
 
     async def listing(self, source: Source, level: str | None) -> Listing:
         """What the source holds, pinned. level: the quantisation asked for. Raises SourceRefused, SourceUnwell."""
-        if isinstance(source, HubSource):
-            return await self.hub.listing(source)
-        if isinstance(source, CatalogueSource):
-            return await self.catalogues.listing(source, level)
-        if isinstance(source, FolderSource):
-            return await self.folders.listing(source)
-        if isinstance(source, BucketSource):
-            return await self.buckets.listing(source)
-        return await self.web.listing(source)
+        match source:
+            case HubSource():
+                return await self.hub.listing(source)
+            case WebSource():
+                return await self.web.listing(source)
+            case CatalogueSource():
+                return await self.catalogues.listing(source, level)
+            case FolderSource():
+                return await self.folders.listing(source)
+            case BucketSource():
+                return await self.buckets.listing(source)
+            case RegistrySource():
+                return await self.registry.listing(source)
 
     def transfer(self, source: Source) -> Transfer:
         """What carries files of this kind of source."""

@@ -3,6 +3,7 @@
 Imported at the first event, not at start: aiohttp is slow to load, and health checks and refused tokens do without it.
 """
 
+from dataclasses import dataclass
 from functools import partial
 
 from yarl import URL
@@ -18,12 +19,13 @@ from functions.download.http import SourceHttp
 from functions.download.hub import Hub
 from functions.download.planning import Planner
 from functions.download.publish import Publisher
-from functions.download.ranges import RangeReader
+from functions.download.ranges import RangeReader, Reads
+from functions.download.registry import Registry
 from functions.download.settings import Settings
 from functions.download.slices import Slices
-from functions.download.sources import BucketSource, CatalogueSource, FolderSource, HubSource, Source, WebSource
+from functions.download.sources import BucketSource, CatalogueSource, FolderSource, HubSource, RegistrySource, WebSource
 from functions.download.suppliers import Suppliers
-from functions.download.transfer import Limits, Transfer
+from functions.download.transfer import Copier, Limits, Transfer
 from functions.download.upkeep import Upkeep
 from functions.download.web import Web
 from functions.kit.bus import Bus
@@ -32,46 +34,84 @@ from functions.kit.objects import S3Objects
 from functions.kit.settings import Secret
 
 
+@dataclass(frozen=True, slots=True)
+class _Http:
+    """The ways to the hub, to whatever a user names, and to MLflow: each trusts other hosts and carries another token."""
+
+    hub: SourceHttp
+    web: SourceHttp
+    registry: SourceHttp
+
+
+@dataclass(frozen=True, slots=True)
+class _Carrying:
+    """What transfers of all kinds of source share."""
+
+    objects: S3Objects
+    rows: FileRows
+    buffers: Buffers
+    limits: Limits
+
+    def transfer(self, reader: Reads, copier: Copier | None = None) -> Transfer:
+        """A transfer over one reader."""
+        return Transfer(reader, self.objects, self.rows, self.buffers, self.limits, copier=copier)
+
+
 class Workshop:
     """The handlers of events, and the clean-up that DELETE and cancel ask for."""
 
     def __init__(self, settings: Settings, db: Database, bus: Bus, objects: S3Objects) -> None:
-        hub_url = URL(settings.hf_endpoint)
-        # The hub is the operator's choice and may be inside; it says nothing about what users may name.
-        hub_guard = Guard({*settings.allowed_source_hosts, hub_url.host or ""})
-        self._http = hub_http, web_http = (
-            SourceHttp(hub_guard, settings.stall_s, settings.hf_token, hub_url.origin()),
-            SourceHttp(Guard(settings.allowed_source_hosts), settings.stall_s, Secret(""), None),
+        self._http = _Http(
+            hub=_trusting(settings, settings.hf_endpoint, settings.hf_token),
+            web=SourceHttp(Guard(settings.allowed_source_hosts), settings.stall_s, Secret(""), None),
+            registry=_trusting(settings, settings.mlflow_url, settings.mlflow_token),
         )
         rows = FileRows(db)
         limits = Limits(settings.slice_s, settings.part_bytes, settings.parts_in_flight)
-        buffers = Buffers(settings.buffer_bytes)
+        carrying = _Carrying(objects, rows, Buffers(settings.buffer_bytes), limits)
         self.cleanup = Cleanup(db, objects)
         publisher = Publisher(db, bus, objects, self.cleanup, settings.s3_bucket)
-        folders = Folders(settings.allowed_source_folders)
-        buckets = Buckets(settings.allowed_source_buckets, partial(_source_bucket, settings))
-        from_hub, from_web, from_folder = (
-            Transfer(reader, objects, rows, buffers, limits)
-            for reader in (RangeReader(hub_http, settings.stall_s), RangeReader(web_http, settings.stall_s), folders)
-        )
-        copier = partial(buckets.copy, objects) if _is_own_s3(settings) else None
-        transfers: dict[type[Source], Transfer] = {
-            HubSource: from_hub,
-            WebSource: from_web,
-            CatalogueSource: from_web,
-            FolderSource: from_folder,
-            BucketSource: Transfer(buckets, objects, rows, buffers, limits, copier=copier),
-        }
-        hub = Hub(settings.hf_endpoint, hub_http)
-        suppliers = Suppliers(hub, Web(web_http), Catalogues(web_http), folders, buckets, transfers)
+        suppliers = _suppliers(settings, self._http, carrying)
         self.planner = Planner(db, bus, suppliers, publisher)
         self.slices = Slices(bus, rows, suppliers, publisher, objects, self.cleanup)
         self.upkeep = Upkeep(db, bus, self.cleanup)
 
     async def close(self) -> None:
         """Close the sessions towards sources: for tests, which outlive their function."""
-        for http in self._http:
+        for http in (self._http.hub, self._http.web, self._http.registry):
             await http.close()
+
+
+def _trusting(settings: Settings, address: str, token: Secret) -> SourceHttp:
+    """A way to a server of the operator's choice: it may be inside, which says nothing about what users may name."""
+    url = URL(address)
+    chosen = {url.host} if url.host else set()
+    guard = Guard({*settings.allowed_source_hosts, *chosen})
+    return SourceHttp(guard, settings.stall_s, token, url.origin() if chosen else None)
+
+
+def _suppliers(settings: Settings, http: _Http, carrying: _Carrying) -> Suppliers:
+    folders = Folders(settings.allowed_source_folders)
+    buckets = Buckets(settings.allowed_source_buckets, partial(_source_bucket, settings))
+    copier = partial(buckets.copy, carrying.objects) if _is_own_s3(settings) else None
+    from_web = carrying.transfer(RangeReader(http.web, settings.stall_s))
+    from_bucket = carrying.transfer(buckets, copier)
+    return Suppliers(
+        hub=Hub(settings.hf_endpoint, http.hub),
+        web=Web(http.web),
+        catalogues=Catalogues(http.web),
+        folders=folders,
+        buckets=buckets,
+        registry=Registry(settings.mlflow_url, settings.mlflow_artifacts, http.registry, buckets),
+        transfers={
+            HubSource: carrying.transfer(RangeReader(http.hub, settings.stall_s)),
+            WebSource: from_web,
+            CatalogueSource: from_web,
+            FolderSource: carrying.transfer(folders),
+            BucketSource: from_bucket,
+            RegistrySource: from_bucket,
+        },
+    )
 
 
 def _is_own_s3(settings: Settings) -> bool:

@@ -46,8 +46,8 @@ def pull(  # noqa: PLR0913, PLR0917  # one argument per option
     """Fetch SOURCE into the model store, verify every file, and serve it.
 
     SOURCE is hf://owner/name[@revision], owner/name for short, https://... for a single file, quant+https://... for the
-    catalogue of a quant service, s3://bucket/prefix, or on a laptop file:///path. The work goes on without this command:
-    Ctrl-C only stops watching, and pulling the same again finds the same model.
+    catalogue of a quant service, s3://bucket/prefix, mlflow://name@alias, or on a laptop file:///path. The work goes on
+    without this command: Ctrl-C only stops watching, and pulling the same again finds the same model.
     """
     from kn_model.session import connect
 
