@@ -118,10 +118,11 @@ class Meanwhile:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._objects, name)
 
-    async def put(self, key: str, data: bytes) -> None:
+    async def put(self, key: str, data: bytes, *, if_none_match: bool = False) -> str:
         """The last step before the record changes."""
-        await self._objects.put(key, data)
+        etag: str = await self._objects.put(key, data, if_none_match=if_none_match)
         await self._then()
+        return etag
 
 
 @pytest.mark.parametrize(

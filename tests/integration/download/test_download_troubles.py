@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from tests.deliveries import signed
+
 MIB = 1024 * 1024
 PART = 5 * MIB
 
@@ -160,7 +162,7 @@ async def test_two_workers_never_share_a_file(world_of: Any, make_world: Any, so
     headers, data = world_of.broker.queue.popleft()
     first = asyncio.create_task(world_of.send(headers, data))
     await asked.wait()
-    assert await other.send({**headers, "ce-id": "another"}, data) == 409
+    assert await other.send(signed({**headers, "ce-id": "another"}, data), data) == 409
     gate.set()
     assert await first == 204
     await is_available(world_of, record["uuid"], source)
