@@ -42,8 +42,10 @@ class Client:
         *,
         renew: Callable[[], str | None] = lambda: None,
         transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.url = url
+        self._sleep = sleep
         self._renew = renew
         self._http = httpx.Client(
             base_url=url,
@@ -112,7 +114,7 @@ class Client:
             response = self._send(method, path, **options)
             if not _asks_for_patience(response) or time.monotonic() >= deadline:
                 return response
-            time.sleep(_PAUSE_S)
+            self._sleep(_PAUSE_S)
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         with self._reachable():

@@ -1,5 +1,6 @@
 """The client's manners: tokens renewed once, patience with a restart, redirects and proxies left alone."""
 
+import time
 from collections.abc import Callable
 
 import httpx
@@ -9,9 +10,13 @@ from kn_model.client import Client
 from kn_model.failure import Exit, Failure
 
 
-def client(answer: Callable[[httpx.Request], httpx.Response], renew: Callable[[], str | None] = lambda: None) -> Client:
+def client(
+    answer: Callable[[httpx.Request], httpx.Response],
+    renew: Callable[[], str | None] = lambda: None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Client:
     """A client whose calls are answered by a function."""
-    return Client("http://torpor.test", "old", renew=renew, transport=httpx.MockTransport(answer))
+    return Client("http://torpor.test", "old", renew=renew, transport=httpx.MockTransport(answer), sleep=sleep)
 
 
 def only_new(request: httpx.Request) -> httpx.Response:
@@ -53,12 +58,14 @@ def test_a_renewed_token_that_is_refused_is_an_end_too() -> None:
 
 
 def test_a_call_waits_for_a_start_or_a_restart() -> None:
-    """503 with Retry-After means that nothing was done yet: the call is made again."""
+    """503 with Retry-After means that nothing was done yet: the call is made again, after a pause."""
+    pauses: list[float] = []
     later = httpx.Response(503, headers={"retry-after": "1"}, json={"title": "t"})
     answers = [later, httpx.Response(200, json={"models": []})]
-    assert client(lambda _: answers.pop(0)).get("/models", patience_s=5) == {"models": []}
+    assert client(lambda _: answers.pop(0), sleep=pauses.append).get("/models", patience_s=5) == {"models": []}
     answers = [later, httpx.Response(202, json={"uuid": "1"})]
-    assert client(lambda _: answers.pop(0)).post("/models", {}) == {"uuid": "1"}
+    assert client(lambda _: answers.pop(0), sleep=pauses.append).post("/models", {}) == {"uuid": "1"}
+    assert [0.5, 0.5] == pauses
 
 
 def test_a_write_that_may_have_happened_is_not_repeated() -> None:
