@@ -1,4 +1,7 @@
-"""One table of behaviours for the simulation's database and for PostgreSQL: the stand-in may stand in only while both pass."""
+"""One table of behaviours for the simulation's database and for PostgreSQL: the stand-in may stand in only while both pass.
+
+The file is long because it is one table: every behaviour that a statement relies on, each a few lines.
+"""
 
 import asyncio
 import uuid
