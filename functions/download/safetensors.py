@@ -8,7 +8,7 @@ import re
 import struct
 from array import array
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Final, TypeAlias
 
@@ -53,9 +53,16 @@ class _Tensor(msgspec.Struct, forbid_unknown_fields=True):
     data_offsets: tuple[_Number, _Number]
 
 
-# Made once: a mixture of experts has tens of thousands of tensors.
 _TENSOR: Final = msgspec.json.Decoder(_Tensor)
 _CONTROL: Final = re.compile(rb"[\x00-\x1f]")
+# A header as the publishers' tools write it begins like this, or at once with a tensor.
+_PLAIN_METADATA: Final = b'{"__metadata__":{'
+# What it has none of: space, and names that need escaping.
+_NOT_PLAIN: Final = (b" ", b"\t", b"\n", b"\r", b"\\")
+_TENSORS: Final = msgspec.json.Decoder(dict[str, _Tensor])
+_TEXTS: Final = msgspec.json.Decoder(dict[str, str])
+# With so few dimensions no entry is longer than _MAX_ENTRY_BYTES.
+_PLAIN_DIMENSIONS: Final = 16
 
 
 class _Index(msgspec.Struct):
@@ -89,22 +96,61 @@ def parse(header: bytes, data_bytes: int) -> Header:
 
     Raises InvalidHeader when the tensors do not fill exactly that, or the JSON is not what the format allows.
     """
-    check_utf8(header)
+    plain = _plain(header)
+    tensors = _walked(header) if plain is None else plain.items()
     counts: Counter[str] = Counter()
     names: set[bytes] = set()
     offsets: list[tuple[int, int]] = []
+    for name, tensor in tensors:
+        counts[tensor.dtype] += _elements(name, tensor)
+        names.add(name)
+        offsets.append(tensor.data_offsets)
+    _check_offsets(offsets, data_bytes)
+    return Header(dict(counts), frozenset(names))
+
+
+def _plain(header: bytes) -> Mapping[bytes, _Tensor] | None:
+    """The tensors of a short header that is plain, decoded at once: a mixture has tens of thousands. Else None.
+
+    Nothing can stand twice in it: every string has two quotation marks of its own, and a name or key that was overwritten
+    leaves its marks behind.
+    """
+    text = header.rstrip(b" ")
+    if len(header) > FIRST_READ_BYTES or any(mark in text for mark in _NOT_PLAIN):
+        return None
+    try:
+        texts, rest = _plain_metadata(text)
+        tensors = {name.encode(): tensor for name, tensor in _TENSORS.decode(rest).items()}
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
+    if text.count(b'"') != texts + len(tensors) * (2 + _QUOTES) or _METADATA in tensors:
+        return None
+    longest = max(map(len, tensors), default=0)
+    deepest = max((len(tensor.shape) for tensor in tensors.values()), default=0)
+    return tensors if longest <= _MAX_NAME_BYTES and deepest <= _PLAIN_DIMENSIONS else None
+
+
+def _plain_metadata(text: bytes) -> tuple[int, bytes]:
+    """How many quotation marks the metadata has where it comes first, and the object without it. Raises MsgspecError."""
+    if not text.startswith(_PLAIN_METADATA):
+        return 0, text
+    end = text.find(b"},") + 1
+    texts = _TEXTS.decode(text[len(_PLAIN_METADATA) - 1 : end])
+    return 2 + 4 * len(texts), b"{" + text[end + 1 :]
+
+
+def _walked(header: bytes) -> Iterator[tuple[bytes, _Tensor]]:
+    """The tensors of any header, one by one. Raises InvalidHeader."""
+    check_utf8(header)
+    names: set[bytes] = set()
     for name, value in members(header, MAX_TENSORS):
         if name in names:
             raise InvalidHeader(f"the header names {ascii(name)[:80]} twice")
         names.add(name)
         if name == _METADATA:
             _check_metadata(value)
-            continue
-        tensor = _tensor(name, value)
-        counts[tensor.dtype] += _elements(name, tensor)
-        offsets.append(tensor.data_offsets)
-    _check_offsets(offsets, data_bytes)
-    return Header(dict(counts), frozenset(names - {_METADATA}))
+        else:
+            yield name, _tensor(name, value)
 
 
 def read_index(size: int) -> Steps[dict[str, Hashes]]:

@@ -2,7 +2,8 @@
 
 The headers are made as a publisher writes them, one file at a time, and read as download reads them out of S3; what is
 kept of them goes to the contract with the model's config.json. `python -m tests.bench.contract MODEL` is the measured
-process: it prints seconds, and its memory in MB beyond that of a process that has imported as much and read nothing.
+process: it prints milliseconds of CPU (nothing waits here, and a busy machine changes them little) and the most memory in
+MB that Python held for it.
 """
 
 import json
@@ -131,7 +132,7 @@ def _row(name: str, model: Published) -> Row:
     counted = f"{measured[0]['files']} files, {measured[0]['tensors']:,} tensors"
     return Row(
         f"contract for the headers of {model.title} ({counted})",
-        f"{read + decided:.1f} ms ({read:.1f} reading, {decided:.1f} deciding), {peak:.1f} MB",
+        f"{read + decided:.1f} ms of CPU ({read:.1f} reading, {decided:.1f} deciding), {peak:.1f} MB",
         "-",
         f"{read + decided:.0f} ms, {peak:.0f} MB",
         f"<= {AIM_MS} ms, <= {AIM_MB} MB",
@@ -153,16 +154,16 @@ def measure(model: Published) -> dict[str, float]:
 
 
 def _contract(model: Published, headers: list[tuple[bytes, int]], runtimes: Runtimes) -> dict[str, float]:
-    started = time.perf_counter()
+    started = time.process_time()
     parameters: Counter[str] = Counter()
     for header, data_bytes in headers:
         parameters.update(safetensors.parse(header, data_bytes).parameters)
-    read = time.perf_counter()
+    read = time.process_time()
     weights = sum(len(header) + data_bytes for header, data_bytes in headers)
     metadata = {"config": model.config, "weights_bytes": weights, "parameters": dict(parameters)}
     options = ServeOptions(gpu=Gpu(name="H200", count=16))
     plan = planning.plan(Model("", model.title, "available", metadata), options, runtimes, "vllm")
-    decided = time.perf_counter()
+    decided = time.process_time()
     if not plan.verdict.fits:
         raise RuntimeError(plan.verdict.reason)
     return {"read_ms": (read - started) * 1000, "decided_ms": (decided - read) * 1000}

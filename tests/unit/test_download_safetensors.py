@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from functions.download.safetensors import FIRST_READ_BYTES, MAX_HEADER_BYTES, Header, missing, parse, parse_index, read
+from functions.download.safetensors import (
+    FIRST_READ_BYTES,
+    MAX_HEADER_BYTES,
+    Header,
+    _plain,
+    missing,
+    parse,
+    parse_index,
+    read,
+)
 from functions.download.steps import InvalidHeader
 from tests.unit.weight_files import drive, safetensors_file, tensor
 
@@ -153,3 +162,52 @@ def test_an_index_that_is_none_is_refused(index: bytes) -> None:
     """It names shards by strings, or it is no index."""
     with pytest.raises(InvalidHeader):
         parse_index(index)
+
+
+PLAIN = (
+    b'{"__metadata__":{"format":"pt"},"a.b":{"dtype":"BF16","shape":[2,3],"data_offsets":[0,12]},'
+    b'"c":{"dtype":"F32","shape":[],"data_offsets":[12,16]}}  '
+)
+
+
+def outcome(header: bytes) -> Header | str:
+    """What a header reads as, or that it is refused."""
+    try:
+        return parse(header, 16)
+    except InvalidHeader:
+        return "refused"
+
+
+@pytest.mark.parametrize(
+    "put",
+    [
+        b"",
+        b'"',
+        b"\\",
+        b" ",
+        b"\n",
+        b"\x01",
+        b"\x7f",
+        b"{",
+        b"}",
+        b"},",
+        b",",
+        b"1",
+        b"-",
+        b"\xff",
+        b'"a":1,',
+        b'"c":"c",',
+    ],
+)
+def test_the_quick_way_refuses_what_the_careful_one_refuses(put: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A header with anything put into it, or in the place of anything, reads the same both ways."""
+    cut = [PLAIN[:at] + put + PLAIN[at + gone :] for at in range(len(PLAIN) + 1) for gone in (0, 1, 40)]
+    quick = [outcome(header) for header in cut]
+    monkeypatch.setattr("functions.download.safetensors._plain", lambda _: None)
+    assert [outcome(header) for header in cut] == quick
+
+
+def test_a_plain_header_goes_the_quick_way() -> None:
+    """And one with a key or a name twice does not."""
+    twice = PLAIN.replace(b'"c":', b'"a.b":'), PLAIN.replace(b'"format":"pt"', b'"format":"pt","format":"pt"')
+    assert [_plain(header) is None for header in (PLAIN, *twice)] == [False, True, True]
