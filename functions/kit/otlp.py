@@ -4,10 +4,11 @@ Batches leave from a thread of the SDK's, so that no call waits for the collecto
 """
 
 import asyncio
+import atexit
 import logging
 import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from opentelemetry.context import Context as Surroundings
@@ -21,8 +22,8 @@ from functions.kit.trace import Context, Kind, Span
 
 # The SDK's 5 s are nearly as long as a function may be idle before it is stopped; a kill -9 loses this one second.
 SCHEDULE_DELAY_MS: Final = 1000
-# A collector that does not answer may hold up the end of a function by this much.
-FLUSH_MS: Final = 2000
+# A collector that does not answer may hold up the end of a process by this much; the SDK's own limits are 10 and 30 s.
+FLUSH_S: Final = 2.0
 _KINDS: Final = {Kind.SERVER: SpanKind.SERVER, Kind.CONSUMER: SpanKind.CONSUMER, Kind.INTERNAL: SpanKind.INTERNAL}
 _LOG = logging.getLogger("torpor.trace")
 
@@ -56,6 +57,7 @@ class Collector:
         self._flush_on_signal = flush_on_signal
         self._provider: TracerProvider | None = None
         self._stopping = False
+        self._given_up = False
 
     def begin(self, name: str, kind: Kind, parent: Context | None, began_ns: int | None) -> Open:
         """See Recorder."""
@@ -68,16 +70,18 @@ class Collector:
             self.flush()
 
     def flush(self) -> None:
-        """Send what is left, within FLUSH_MS."""
-        if not self._open().force_flush(FLUSH_MS):
-            _LOG.warning("the collector did not take the last spans within %d ms", FLUSH_MS)
+        """Send what is left. A collector that does not take it within FLUSH_S is not waited for again."""
+        if not self._given_up and not _within(FLUSH_S, self._open().force_flush):
+            self._given_up = True
+            _LOG.warning("the collector did not take the last spans within %.0f s", FLUSH_S)
 
     def _open(self) -> TracerProvider:
         if self._provider is None:
             ours = Resource({"service.name": self._service, "service.namespace": "torpor"})
             # What the environment says of it wins over us, and we win over the SDK.
             resource = Resource.create().merge(ours).merge(OTELResourceDetector().detect())
-            self._provider = TracerProvider(resource=resource)
+            self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+            atexit.register(_within, FLUSH_S, self._provider.shutdown)
             self._provider.add_span_processor(
                 BatchSpanProcessor(OTLPSpanExporter(), schedule_delay_millis=self._delay_ms)
             )
@@ -101,6 +105,14 @@ class Collector:
             self.flush()
 
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping)
+
+
+def _within(seconds: float, work: Callable[[], object]) -> bool:
+    """Whether it was done in time; otherwise it goes on until the process ends, which does not wait for it."""
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return not thread.is_alive()
 
 
 def _under(parent: Context | None) -> Surroundings:
