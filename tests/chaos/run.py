@@ -100,7 +100,7 @@ class Stage:
     load: Load
     began: float = field(default_factory=time.monotonic)
     handled: int = 0
-    left: Mapping[str, int] = field(default_factory=dict)
+    left: Counter[str] = field(default_factory=Counter)
 
 
 async def run(order: Order) -> Report:
@@ -207,19 +207,20 @@ async def _repeat(going: asyncio.Event, one: Callable[[], Awaitable[None]], paus
 
 
 async def _rest(stage: Stage) -> tuple[float, Mapping[str, int]]:
-    """Seconds until all was at rest, and what was not after AIM_S."""
-    began, at_aim = time.monotonic(), dict[str, int]()
-    while (waited := time.monotonic() - began) < PATIENCE_S:
-        left = {"unknown": 1}
+    """Seconds until all was at rest, and what was not after AIM_S. Gives up after PATIENCE_S without any progress."""
+    began = moved = time.monotonic()
+    at_aim, fewest = Counter[str](), sys.maxsize
+    while (now := time.monotonic()) - moved < PATIENCE_S:
         with suppress(*TROUBLE):
-            left = dict(await audit.unsettled(stage.world))
-        stage.left = left
-        if not left:
-            break
-        if waited <= AIM_S:
-            at_aim = left
+            stage.left = Counter(await audit.unsettled(stage.world))
+            if not stage.left:
+                break
+            if stage.left.total() < fewest:
+                moved, fewest = now, stage.left.total()
+        if now - began <= AIM_S:
+            at_aim = stage.left
         await asyncio.sleep(LOOK_S)
-    return waited, at_aim if waited > AIM_S else {}
+    return now - began, at_aim if now - began > AIM_S else {}
 
 
 async def _tell(stage: Stage) -> None:
