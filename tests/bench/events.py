@@ -34,6 +34,8 @@ AIM: Final = 5.0
 PER_TRANSACTION: Final = 100
 LANES: Final = 4
 _LOOK_S: Final = 0.01
+# What takes longer has stopped.
+WITHIN_S: Final = 180.0
 
 
 def rows() -> list[Row]:
@@ -77,9 +79,10 @@ async def throughput(cluster: Cluster, running: RunningRuntime) -> Row:
 async def _rate(pool: Any, notes: Path, name: str, send: Callable[[str], Awaitable[None]]) -> float:
     """Events a second, from the first transaction until nobody owes anything and every event has been seen."""
     begin = time.monotonic()
-    await send(name)
-    while await pool.fetchval(LEFT):  # noqa: ASYNC110 - SQL wakes nobody
-        await asyncio.sleep(_LOOK_S)
+    async with asyncio.timeout(WITHIN_S):
+        await send(name)
+        while await pool.fetchval(LEFT):  # noqa: ASYNC110 - SQL wakes nobody
+            await asyncio.sleep(_LOOK_S)
     rate = COUNT / (time.monotonic() - begin)
     text = await asyncio.to_thread(notes.read_text, encoding="utf-8")
     seen = {line.split(" ")[0] for line in text.splitlines() if line.startswith(f"{name}-")}

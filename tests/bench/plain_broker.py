@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import sys
+from collections.abc import Mapping
 from typing import Any, Final
 
 import asyncpg
@@ -61,11 +62,13 @@ class PlainBroker:
             await self._accepted.acquire()
             while (row := await self._pool.fetchrow(CLAIM)) is None:  # noqa: ASYNC110 - another has it locked
                 await asyncio.sleep(0)
-            async with self._session.post(
-                self._subscriber, data=row["data"], headers=json.loads(row["headers"]) | {"prefer": "reply"}
-            ) as answer:
-                answer.raise_for_status()
+            while not await self._delivered(row["data"], json.loads(row["headers"]) | {"prefer": "reply"}):
+                pass  # tried again at once, as a retry without a back-off is
             await self._pool.execute(FINISH, row["id"])
+
+    async def _delivered(self, data: bytes, headers: Mapping[str, str]) -> bool:
+        async with self._session.post(self._subscriber, data=data, headers=headers) as answer:
+            return answer.ok
 
 
 async def _serve(database: str, port: int, subscriber: str) -> None:
