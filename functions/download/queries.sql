@@ -21,7 +21,8 @@ ORDER BY (uuid = $1) DESC LIMIT 2;
 
 -- name: show_model
 -- What the API answers of a model.
-SELECT uuid, model_name AS name, source, revision, status, error, error_code, created_at, downloaded_at
+SELECT uuid, model_name AS name, source, revision, quant_level, external_source_id, status, error, error_code, created_at,
+    downloaded_at
 FROM model_records WHERE uuid = $1;
 
 -- name: model

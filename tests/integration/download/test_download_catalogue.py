@@ -56,6 +56,8 @@ async def test_a_variant_is_fetched_and_says_what_it_is(make_world: Any, quant_s
     assert (model["status"], model["error"]) == ("available", None)
     assert (model["model_name"], model["external_source_id"], model["quant_level"]) == ("tiny", 41, "Q4_K_M")
     assert await world.stored(record["uuid"]) == {"m-Q4_K_M.gguf": MODEL}
+    again = await world.pull(quant_service)
+    assert (again["uuid"], again["external_source_id"], again["quant_level"]) == (record["uuid"], 41, "Q4_K_M")
     assert model["model_metadata"]["gguf"] == {"general.architecture": "llama"}
 
 
