@@ -15,6 +15,9 @@ from functions.download import addresses, names
 _SEGMENT: Final = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,95}$")
 _REVISION: Final = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._/-]{0,199}$")
 _COMMIT: Final = re.compile(r"^[0-9a-f]{40}$")
+# What a model's own name may not hold, and how long it may be (see requests.Name).
+_NO_NAME: Final = re.compile(r"[^A-Za-z0-9._-]+")
+_NAME_LENGTH: Final = 96
 # MLflow counts versions from 1.
 _VERSION: Final = re.compile(r"^[1-9][0-9]{0,8}$")
 # Names of buckets as S3 allows them.
@@ -67,7 +70,7 @@ class WebSource:
     @property
     def model_name(self) -> str:
         """The file's name without its suffix."""
-        return PurePosixPath(self.file_name).stem
+        return _stem(PurePosixPath(self.file_name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +214,9 @@ def _registry(rest: str) -> RegistrySource:
 
 
 def _stem(path: PurePosixPath) -> str:
-    return path.stem if path.suffix in WEB_SUFFIXES else path.name
+    """The last part of a path as a name that a request could have given: letters, digits, dots, dashes, underscores."""
+    name = path.stem if path.suffix in WEB_SUFFIXES else path.name
+    return _NO_NAME.sub("-", name).strip("._-")[:_NAME_LENGTH] or "model"
 
 
 def _address(text: str) -> SplitResult:

@@ -1,6 +1,7 @@
 """Objects in S3: the store of models. One protocol, and boto3 behind it, in threads and only when first used.
 
 Keys are relative to the bucket. Bad luck becomes `Retry`; a refused credential or a missing bucket is named.
+The file is long because every call of S3 that is used is one short method beside the others.
 """
 
 import asyncio

@@ -1,7 +1,9 @@
 """What a source may look like."""
 
+import msgspec
 import pytest
 
+from functions.download.requests import Name
 from functions.download.sources import (
     BucketSource,
     CatalogueSource,
@@ -123,10 +125,14 @@ def test_a_commit_is_pinned_and_a_branch_is_not() -> None:
         ("s3://my-bucket/team/tiny.gguf", "tiny"),
         ("s3://my-bucket", "my-bucket"),
         ("mlflow://tiny@champion", "tiny"),
+        ("file:///models/my%20tiny (2)".replace(" ", "%20"), "my-tiny-2"),
+        ("https://host/%E6%A8%A1%E5%9E%8B.gguf", "model"),
+        ("https://host/" + "m" * 200 + ".gguf", "m" * 96),
         ("file:///models/SmolLM2-1.7B", "SmolLM2-1.7B"),
         ("file:///models/m-Q8_0.gguf", "m-Q8_0"),
     ],
 )
 def test_a_model_is_named_after_its_source(text: str, expected: str) -> None:
-    """When nobody says otherwise."""
+    """When nobody says otherwise; by a name that could have been asked for."""
     assert parse(text).model_name == expected
+    assert msgspec.convert(expected, Name) == expected
