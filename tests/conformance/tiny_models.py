@@ -1,4 +1,4 @@
-"""Tiny models of four architectures, written as publishers write them: config.json and one safetensors file of zeros."""
+"""Tiny models of five architectures, written as publishers write them: config.json and one safetensors file of zeros."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -69,6 +69,18 @@ DEEPSEEK: Final[Mapping[str, Any]] = {
     "v_head_dim": 128,
 }
 
+BERT: Final[Mapping[str, Any]] = {
+    **_COMMON,
+    "architectures": ["BertModel"],
+    "hidden_act": "gelu",
+    "layer_norm_eps": 1e-12,
+    "max_position_embeddings": 512,
+    "model_type": "bert",
+    "num_hidden_layers": 6,
+    "torch_dtype": "float32",
+    "type_vocab_size": 2,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -79,9 +91,10 @@ class Stored:
 
 
 def write(config: Mapping[str, Any], folder: Path) -> Stored:
-    """Write the model. Gemma's weights are float32, which vLLM halves; the others have half precision already."""
-    wide = config["model_type"] == "gemma3_text"
-    tensors = {name: np.zeros(shape, np.float32 if wide else np.float16) for name, shape in _tensors(config)}
+    """Write the model. Gemma's and BERT's weights are float32, which vLLM halves; the others have half precision."""
+    wide = config["model_type"] in {"bert", "gemma3_text"}
+    listed = _encoder(config) if config["model_type"] == "bert" else _tensors(config)
+    tensors = {name: np.zeros(shape, np.float32 if wide else np.float16) for name, shape in listed}
     (folder / "config.json").write_text(json.dumps(config))
     save_file(tensors, folder / "model.safetensors")
     count = sum(tensor.size for tensor in tensors.values())
@@ -127,3 +140,21 @@ def _latent_attention(config: Mapping[str, Any]) -> Iterator[Tensor]:
     yield "self_attn.kv_a_layernorm", (rank,)
     yield "self_attn.kv_b_proj", (heads * (key + value), rank)
     yield "self_attn.o_proj", (hidden, heads * value)
+
+
+def _encoder(config: Mapping[str, Any]) -> Iterator[Tensor]:
+    """BERT: every projection and norm has a bias."""
+    hidden, width = config["hidden_size"], config["intermediate_size"]
+    yield "embeddings.word_embeddings.weight", (config["vocab_size"], hidden)
+    yield "embeddings.position_embeddings.weight", (config["max_position_embeddings"], hidden)
+    yield "embeddings.token_type_embeddings.weight", (config["type_vocab_size"], hidden)
+    shapes: dict[str, tuple[int, ...]] = {"embeddings.LayerNorm": (hidden,), "pooler.dense": (hidden, hidden)}
+    for layer in range(config["num_hidden_layers"]):
+        square = ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense")
+        parts = dict.fromkeys(square, (hidden, hidden))
+        parts |= {"intermediate.dense": (width, hidden), "output.dense": (hidden, width)}
+        norms = dict.fromkeys(("attention.output.LayerNorm", "output.LayerNorm"), (hidden,))
+        shapes |= {f"encoder.layer.{layer}.{name}": shape for name, shape in {**parts, **norms}.items()}
+    for name, shape in shapes.items():
+        yield f"{name}.weight", shape
+        yield f"{name}.bias", shape[:1]
