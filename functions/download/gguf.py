@@ -15,7 +15,7 @@ from functions.download.gguf_values import MAX_KEYS, Array, Cursor, Value, read_
 from functions.download.steps import InvalidHeader, Steps
 
 # A mixture of 60 layers has about 2,000.
-MAX_TENSORS: Final = 65_536
+MAX_TENSORS: Final = 16_384
 # ggml's own limits.
 MAX_DIMENSIONS: Final = 4
 MAX_TENSOR_NAME: Final = 64
