@@ -1,5 +1,6 @@
 """Spans leave the process when an endpoint is named, and nothing is even imported when none is."""
 
+import json
 import os
 import subprocess
 import sys
