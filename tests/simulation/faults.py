@@ -110,6 +110,8 @@ async def _kill_broker(world: "World") -> None:
 
 async def _pause(world: "World") -> None:
     running = [process for processes in world.running.values() for process in processes if process.name != "source"]
+    if not running:
+        return  # everything is dead at this moment
     paused, pause_s = world.random.choice(running), world.random.random() * world.random.choice(HANG_S)
     world.trace.note("pause", f"{paused.name} for {pause_s:.1f} s")
     paused.sleep(pause_s)

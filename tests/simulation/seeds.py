@@ -29,7 +29,10 @@ def run(seed: int, plant: str | None = None) -> Outcome:
     """One seed."""
     began = time.process_time()
     world = World(seed, parts=PLANTS[plant] if plant else Parts())
-    violations = world.run()
+    try:
+        violations = world.run()
+    except Exception as error:  # noqa: BLE001 - a seed that breaks the simulation has to be named like any other
+        violations = [f"the simulation itself broke: {error!r}"]
     return Outcome(seed, violations, world.trace.counts, world.loop.time(), time.process_time() - began)
 
 
