@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import psutil
 
+from kn_model.local.eventing.delivery import RETRYABLE
 from tests.chaos import events
 from tests.chaos.api import Api
 from tests.chaos.events import Events
@@ -27,8 +28,6 @@ SERVER_LABEL: Final = "torpor.dev/server"
 WINDOW: Final = "autoscaling.knative.dev/window"
 PREFIX: Final = "models/"
 MANIFEST: Final = "manifest.json"
-# Ticks and news of the cluster are hints: the next one says the same, so a lost one loses nothing.
-HINTS: Final = ("dev.knative.",)
 # Objects whose bytes are read and digested; the others' sizes are compared.
 DIGESTED: Final = 40
 KEYS_TRIED: Final = 20
@@ -145,7 +144,7 @@ async def _usage_api(load: Load) -> Sequence[str]:
 
 
 async def _dead_letters(world: World, sent: Events) -> Sequence[str]:
-    """The poison, each once and byte for byte, and nothing else but hints."""
+    """The poison, each once and byte for byte, and nothing else that was refused."""
     rows = await world.sql("SELECT source, event_id, type, data, error_code, error_data FROM dead_letters")
     stored = defaultdict(list)
     for row in rows:
@@ -158,10 +157,21 @@ async def _dead_letters(world: World, sent: Events) -> Sequence[str]:
         elif letters[0]["data"] != each.body:
             found.append(f"{each.id} has other bytes than it was sent with")
     for (source, event_id), letters in stored.items():
-        if not letters[0]["type"].startswith(HINTS):
+        if any(_refused(letter["error_code"]) for letter in letters):
             why = f"{letters[0]['error_code']} {letters[0]['error_data']}"
             found.append(f"not poison: {letters[0]['type']} {source} {event_id}: {why}")
     return found
+
+
+def _refused(code: int | None) -> bool:
+    """Whether a subscriber wanted none of it, as against never having been well for as long as its Trigger retries."""
+    return code is not None and 400 <= code < 500 and code not in RETRYABLE
+
+
+async def given_up(world: World) -> Mapping[str, int]:
+    """Events whose retries were used up, by type. What they ask for is asked again by the tick, or by a redrive."""
+    rows = await world.sql("SELECT source, type, error_code FROM dead_letters WHERE source <> $1", events.STRANGER)
+    return Counter(row["type"] for row in rows if not _refused(row["error_code"]))
 
 
 async def _models(world: World, lives: Sequence[Life]) -> Sequence[str]:

@@ -115,9 +115,11 @@ async def run(order: Order) -> Report:
             stage_s = time.monotonic() - stage.began
             rest_s, at_aim = await _rest(stage)
             report.findings = await audit.findings(stage.world, stage.load)
+            given_up = await audit.given_up(stage.world)
         finally:
             telling.cancel()
         report.figures = _figures(stage, stage_s, rest_s, at_aim)
+        report.figures["dead letters beside the poison, retries used up"] = _counts(given_up) or "none"
         await stage.world.stop()
         report.findings = [
             *report.findings,
