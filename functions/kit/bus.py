@@ -1,7 +1,8 @@
 """The bus: handlers change state and emit events in one transaction; publishing follows the commit (outbox pattern).
 
 A lost, late or doubled event can delay work, never lose it or do it twice:
-- outgoing events are rows of `outbox` until the Broker answered 2xx; `resend`, called on every tick, sends what is left;
+- outgoing events are rows of `outbox` until the Broker answered 2xx; `resend`, called on every tick, sends what is left,
+  and what the Broker calls no event of its kind becomes a dead letter;
 - an incoming event is marked in `inbox` by the transaction that holds its effect, so a duplicate finds the mark.
 """
 
@@ -9,10 +10,10 @@ import contextlib
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 from starlette.requests import Request
@@ -22,6 +23,7 @@ from functions.kit import events, log, signature, trace
 from functions.kit.db import Database, queries
 from functions.kit.events import CloudEvent, Event
 from functions.kit.problem import Conflict, Problem, Reject
+from functions.kit.publisher import Publisher, PublishError, Unacceptable
 from functions.kit.signature import Keyring
 from functions.kit.trust import Trust
 
@@ -50,17 +52,6 @@ class Duplicate(Exception):
 
 class BeingProcessed(Conflict):
     """Another instance is working on this event"""
-
-
-class Publisher(Protocol):
-    """Sends one event to the Broker; raises PublishError when the Broker did not accept it."""
-
-    async def __call__(self, headers: Mapping[str, str], data: bytes) -> None:
-        """Send one event in binary mode."""
-
-
-class PublishError(Exception):
-    """The Broker did not accept an event; the outbox keeps it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,29 +197,54 @@ class Bus:
 
         if not rows:
             return 0
-        outcomes = await asyncio.gather(*(self._send(row) for row in rows))
-        accepted = [row.id for row, error in zip(rows, outcomes, strict=True) if error is None]
-        refused = [row.id for row, error in zip(rows, outcomes, strict=True) if error is not None]
-        reason = next((error for error in outcomes if error is not None), "")
+        signed = [self._signed(row) for row in rows]
+        outcomes = list(zip(signed, await asyncio.gather(*(self._send(row) for row in signed)), strict=True))
+        accepted = [row.id for row, error in outcomes if error is None]
         try:
             if accepted:
                 await self._db.execute(SQL.remove_events, accepted)
-            if refused:
-                _LOG.warning("the Broker did not accept %d events; the next tick sends them: %s", len(refused), reason)
-                await self._db.execute(SQL.postpone_events, refused, BACKOFF_S, BACKOFF_CAP_S, reason)
+            await self._postpone(
+                [(row.id, error) for row, error in outcomes if error and not isinstance(error, Unacceptable)]
+            )
+            await self._bury([(row, error) for row, error in outcomes if isinstance(error, Unacceptable)])
         except Problem as problem:
             # The rows stay leased and are sent again: receivers know duplicates by (source, id).
             _LOG.warning("the outbox could not be updated after publishing: %s", problem.detail)
         return len(accepted)
 
-    async def _send(self, row: Outgoing) -> str | None:
+    async def _postpone(self, rows: Sequence[tuple[str, PublishError]]) -> None:
+        if not rows:
+            return
+        reason = str(rows[0][1])
+        _LOG.warning("the Broker did not accept %d events; the next tick sends them: %s", len(rows), reason)
+        await self._db.execute(SQL.postpone_events, [id_ for id_, _ in rows], BACKOFF_S, BACKOFF_CAP_S, reason)
+
+    async def _bury(self, rows: Sequence[tuple[Outgoing, Unacceptable]]) -> None:
+        """Out of the outbox, where nobody would see them, and among the dead letters, signed as they were sent."""
+        if not rows:
+            return
+        _LOG.error("the Broker will never accept %d events; they are dead letters now: %s", len(rows), rows[0][1])
+        await self._db.execute(
+            SQL.bury_events,
+            [row.id for row, _ in rows],
+            [msgspec.json.encode(row.extensions).decode() for row, _ in rows],
+            [error.broker for _, error in rows],
+            [error.status for _, error in rows],
+            [str(error) for _, error in rows],
+        )
+
+    def _signed(self, row: Outgoing) -> Outgoing:
+        if row.redriven:
+            return row
         event = CloudEvent(row.id, row.source, row.type, row.subject, row.extensions, row.data)
-        proof = {} if row.redriven else {signature.NAME: self._keyring.sign(event)}
-        headers = events.headers(row.id, row.source, row.type, row.subject, {**row.extensions, **proof})
+        return replace(row, extensions={**row.extensions, signature.NAME: self._keyring.sign(event)})
+
+    async def _send(self, row: Outgoing) -> PublishError | None:
+        headers = events.headers(row.id, row.source, row.type, row.subject, row.extensions)
         try:
             await self._publish_one(headers, row.data)
         except PublishError as error:
-            return str(error)
+            return error
         return None
 
 

@@ -60,6 +60,23 @@ UPDATE outbox
 SET due_at = now() + least($3::float8, power(2, least(attempts, 20)) * $2::float8) * interval '1 second', last_error = $4
 WHERE id = ANY ($1::text[]);
 
+-- name: bury_events
+-- The Broker will never take these: dead letters from here on, with its answer, as if it had sent them there.
+WITH buried AS (
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::text[])
+        AS event (id, extensions, error_dest, error_code, error_data)
+), gone AS (
+    DELETE FROM outbox WHERE id IN (SELECT id FROM buried) RETURNING *
+)
+INSERT INTO dead_letters (source, event_id, type, subject, extensions, content_type, data, error_dest, error_code, error_data)
+SELECT coalesce(gone.event_source, gone.source), gone.id, gone.type, gone.subject,
+       buried.extensions::jsonb - 'datacontenttype',
+       coalesce(buried.extensions::jsonb ->> 'datacontenttype', 'application/json'),
+       coalesce(gone.body, convert_to(gone.data::text, 'UTF8')), buried.error_dest, buried.error_code, buried.error_data
+FROM gone JOIN buried ON buried.id = gone.id
+ON CONFLICT (source, event_id, error_dest) DO UPDATE
+SET error_code = excluded.error_code, error_data = excluded.error_data, received_at = now(), redriven_at = NULL;
+
 -- name: forget_processed
 -- A duplicate can arrive while a broker still retries (minutes); a week is far beyond it. Claims are left by instances
 -- that were killed.

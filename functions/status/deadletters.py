@@ -7,6 +7,7 @@ Knative adds what failed as extensions: knativeerrordest (whom), knativeerrorcod
 import base64
 import binascii
 import contextlib
+import logging
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from functions.kit.db import queries
-from functions.kit.events import CloudEvent
+from functions.kit.events import TICK, CloudEvent
 from functions.kit.problem import NotFound
 from functions.status import paging
 from functions.status.deps import Rows
@@ -23,6 +24,7 @@ from functions.status.letter_filter import Filter
 from functions.status.paging import Page
 
 SQL: Final = queries(str(Path(__file__)))
+_LOG = logging.getLogger("torpor.status")
 
 _ERROR_EXTENSIONS: Final = frozenset({"knativeerrordest", "knativeerrorcode", "knativeerrordata"})
 # A column of type BIGINT; no letter has a larger number.
@@ -76,8 +78,12 @@ def error_data(extensions: Mapping[str, str]) -> str | None:
 async def store(db: Rows, event: CloudEvent) -> None:
     """Keep the event as it came; the same one from the same destination again brings the newer reason.
 
-    It may then be redriven (again): that it is here says that it is no longer under way.
+    It may then be redriven (again): that it is here says that it is no longer under way. A tick that nobody took is
+    not kept: the next minute has brought another one.
     """
+    if event.type == TICK:
+        _LOG.warning("nobody took a tick", extra={"dest": event.extensions.get("knativeerrordest", "")})
+        return
     attributes = {**event.extensions, **event.passing}
     content_type = attributes.pop("datacontenttype", "")
     kept = {name: text for name, text in attributes.items() if name not in _ERROR_EXTENSIONS}

@@ -139,6 +139,13 @@ async def test_what_was_accepted_is_gone(database: Database) -> None:
     assert await _claim(database.pool) == ["b"]
 
 
+async def test_what_is_never_taken_is_buried(database: Database) -> None:
+    """And only that."""
+    await _add(database.pool, "a", "b")
+    await database.pool.execute(SQL.bury_events, ["a", "never there"], ["{}"] * 2, ["dest"] * 2, [400] * 2, ["no"] * 2)
+    assert await _claim(database.pool) == ["b"]
+
+
 @pytest.mark.parametrize(
     ("backoff_s", "cap_s", "is_due"), [(0.0, 60.0, True), (5.0, 60.0, False), (5.0, 0.0, True)], ids=str
 )

@@ -9,9 +9,10 @@ from typing import Any
 import httpx
 
 from functions.kit import app, events
-from functions.kit.bus import Bus, PublishError
+from functions.kit.bus import Bus
 from functions.kit.db import Database
 from functions.kit.identity import ACTIONS_OF_ROLE, Identity
+from functions.kit.publisher import PublishError
 from functions.kit.settings import Secret
 from functions.status.app import routes
 from functions.status.deps import Deps

@@ -11,10 +11,11 @@ import pytest
 from starlette.routing import Route
 
 from functions.kit import app, bus, events, trace
-from functions.kit.bus import BeingProcessed, Bus, Duplicate, PublishError
+from functions.kit.bus import BeingProcessed, Bus, Duplicate
 from functions.kit.db import Database
 from functions.kit.events import CloudEvent, FileRequested, ModelDeleted, ModelRequested
 from functions.kit.problem import Conflict, Retry
+from functions.kit.publisher import PublishError, Unacceptable
 from functions.kit.settings import Secret
 from tests.deliveries import KEYRING, TRUST, delivered
 
@@ -316,3 +317,34 @@ async def test_simultaneous_duplicates_have_one_effect(the_bus: Bus, broker: Bro
 async def _begin(other: Bus) -> None:
     async with other.alone(CAUSE):
         raise AssertionError("two work on one event")
+
+
+class Fussy:
+    """A Broker that takes no event about a model named in `refuses`, and says why."""
+
+    def __init__(self, *refuses: str) -> None:
+        self.refuses = refuses
+        self.accepted: list[CloudEvent] = []
+
+    async def __call__(self, headers: Mapping[str, str], data: bytes) -> None:
+        """Accept one event, or call it none."""
+        event = events.parse(headers, data)
+        if event.subject in self.refuses:
+            raise Unacceptable("the Broker answered 400: no event", "http://broker", 400)
+        self.accepted.append(event)
+
+
+async def test_what_the_broker_will_never_take_is_a_dead_letter(database: Database) -> None:
+    """Nobody looks into the outbox: it leaves it, with the answer and its signature, and its neighbours are sent."""
+    fussy = Fussy("m2")
+    sender = Bus(database, "/torpor/test", fussy, KEYRING)
+    async with sender.transaction(actor="ann") as unit:
+        for name in ("m1", "m2", "m3"):
+            unit.emit(ModelRequested(name))
+    letter = await database.fetchrow("SELECT * FROM dead_letters")
+    sent = CloudEvent(
+        letter["event_id"], letter["source"], letter["type"], letter["subject"], letter["extensions"], letter["data"]
+    )
+    assert (["m1", "m3"], 0) == (sorted(event.subject for event in fussy.accepted), await _left(database))
+    assert ("http://broker", 400) == (letter["error_dest"], letter["error_code"])
+    assert KEYRING.verifies(sent)

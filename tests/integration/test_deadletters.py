@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from functions.kit.events import TICK
+from tests.deliveries import delivered
 from tests.integration.letters import BYTES, DESTINATION, ODD, World, opened
 
 
@@ -93,6 +95,19 @@ async def test_a_redrive_takes_the_same_filter(five: World, query: dict[str, Any
     expected = sorted(set(found) - {"5"})
     assert await five.redrive_all(**wanted) == {"redriven": len(expected), "more": False}
     assert sorted(five.broker.ids()) == expected
+
+
+async def test_a_tick_is_no_letter(world: World) -> None:
+    """The next minute brings another one; a list full of them hides what matters."""
+    headers = {
+        "ce-specversion": "1.0",
+        "ce-id": "tick-1",
+        "ce-source": "/apis/v1/namespaces/torpor/pingsources/tick",
+        "ce-type": TICK,
+        "ce-knativeerrorcode": "503",
+    }
+    answer = await world.http.post("/deadletters", content=b"{}", headers=delivered(headers))
+    assert (204, []) == (answer.status_code, await world.list())
 
 
 async def test_history_is_forgotten_after_a_month(world: World) -> None:

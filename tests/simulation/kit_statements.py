@@ -97,6 +97,25 @@ async def postpone_events(t: Transaction, ids: Sequence[str], backoff_s: float, 
     return []
 
 
+async def bury_events(
+    t: Transaction,
+    ids: Sequence[str],
+    _extensions: Sequence[str],
+    dests: Sequence[str],
+    _codes: Sequence[int],
+    _reasons: Sequence[str],
+) -> list[Row]:
+    """Out of the outbox and among the dead letters."""
+    for id_, dest in zip(ids, dests, strict=True):
+        if (row := await t.lock("outbox", id_)) is not None:
+            t.put("outbox", id_, None)
+            key = (row["event_source"] or row["source"], id_, dest)
+            before = await t.lock("dead_letters", key) or {"times": 0}
+            letter = {"times": before["times"] + 1, "type": row["type"], "subject": row["subject"]}
+            t.put("dead_letters", key, letter)
+    return []
+
+
 async def forget_processed(t: Transaction, consumer: str) -> list[Row]:
     """Marks of a week ago."""
     old = [key for key, row in t.scan("inbox") if row["consumer"] == consumer and row["processed_at"] < t.now - WEEK_S]
@@ -115,6 +134,7 @@ NAMED: Final[dict[str, Statement]] = {
         claim_events,
         remove_events,
         postpone_events,
+        bury_events,
         forget_processed,
     )
 }

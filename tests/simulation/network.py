@@ -147,8 +147,9 @@ class Web:
     network: Network
     timeout_s: float
 
-    def post(self, url: str, *, data: bytes, headers: Mapping[str, str]) -> "_Exchange":
-        """One POST, as an asynchronous context."""
+    def post(self, url: str, *, data: bytes, headers: Mapping[str, str], allow_redirects: bool) -> "_Exchange":
+        """One POST, as an asynchronous context. Nobody here redirects."""
+        assert not allow_redirects
         return _Exchange(self, url, data, headers)
 
 
@@ -159,11 +160,23 @@ class _Exchange:
     data: bytes
     headers: Mapping[str, str]
 
-    async def __aenter__(self) -> Answer:
-        return await self.web.network.call(self.url, self.headers, self.data, self.web.timeout_s)
+    async def __aenter__(self) -> "_Response":
+        return _Response(await self.web.network.call(self.url, self.headers, self.data, self.web.timeout_s))
 
     async def __aexit__(self, *_: object) -> None:
         """Nothing is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Response:
+    answer: Answer
+
+    @property
+    def status(self) -> int:
+        return self.answer.status
+
+    async def text(self, errors: str) -> str:
+        return self.answer.body.decode(errors=errors)
 
 
 def plain(headers: Any) -> dict[str, str]:

@@ -18,11 +18,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from functions.kit import app, events
-from functions.kit.bus import Bus, PublishError
+from functions.kit.bus import Bus
 from functions.kit.db import Database
 from functions.kit.identity import ACTIONS_OF_ROLE, Identity
 from functions.kit.kube import Kube
 from functions.kit.problem import Unauthorized
+from functions.kit.publisher import PublishError
 from functions.kit.settings import Secret
 from functions.serve.app import routes
 from functions.serve.deps import Deps
