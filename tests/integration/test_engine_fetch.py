@@ -98,6 +98,7 @@ def settings(s3_endpoint: Mapping[str, str]) -> EngineSettings:
         "TORPOR_JWKS_URL": "http://auth/jwks",
         "TORPOR_VERIFY_URL": "http://auth/verify",
         "TORPOR_MODEL_UUID": UUID,
+        "TORPOR_ENGINE_EVENT_KEY": "k" * 32,
         **{f"TORPOR_S3_{name.upper()}": value for name, value in s3_endpoint.items()},
     }
     return load(EngineSettings, environ)

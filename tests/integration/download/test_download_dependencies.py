@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from functions.download.sources import HubSource
 from functions.kit.objects import Part, S3Objects
 from functions.kit.problem import Retry
 from functions.kit.settings import Secret
@@ -41,7 +42,7 @@ class FullBucket:
 
 def use_objects(world: Any, objects: Any) -> None:
     """Let transfers write to `objects`."""
-    world.workshop.slices.hub_transfer._objects = objects
+    world.workshop.slices.suppliers.transfers[HubSource]._objects = objects
 
 
 async def test_a_full_bucket_is_named_and_passes_when_there_is_room(world_of: Any, source: Any) -> None:
