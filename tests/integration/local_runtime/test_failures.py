@@ -22,10 +22,13 @@ async def test_an_instance_that_keeps_dying_is_not_started_in_a_loop(runtime: An
     """It became ready and died twice within seconds: callers are told why, and when to try again."""
     await runtime.store.create(echo("hello"))
     await runtime.ready("hello")
+    replicas = runtime.serving.replicas("torpor", "hello-00001")
     for _ in range(2):
         # A POST, since a GET whose connection breaks off is tried again: it is idempotent (RFC 9110 section 9.2.2).
         assert (await runtime.status("/_svc/torpor/hello/exit/7", "POST"))[0] == 502
-    await runtime.until(lambda: runtime.serving.replicas("torpor", "hello-00001").backing_off, "it backs off")
+        # Until then the next call may reach the socket of the one that is just dying.
+        await runtime.until(lambda: not replicas.state().ready, "its end is seen")
+    await runtime.until(lambda: replicas.backing_off, "it backs off")
     status, body = await runtime.status("/_svc/torpor/hello/")
     assert (status, body["reason"]) == (503, "ExitCode7")
 
