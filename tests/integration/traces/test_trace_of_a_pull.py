@@ -28,7 +28,8 @@ ROOT = Path(__file__).parents[3]
 CALLER, ASKER = secrets.token_hex(8), secrets.token_hex(8)
 PULL, QUESTION = secrets.token_hex(16), secrets.token_hex(16)
 WITHIN_S = 120
-# serve knows the engine that only pretends; everything else is as on a laptop that is told of a collector.
+# serve knows the engine that only pretends; everything else is as on a laptop that is told of a collector. The folder is
+# named from the clone, where functions run: a path below /tmp would be one of the pod's own.
 OVERLAY = """
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
@@ -38,7 +39,7 @@ patches:
     patch: |-
       - op: add
         path: /spec/template/spec/containers/0/env/-
-        value: {{name: TORPOR_RUNTIMES_DIR, value: {runtimes}}}
+        value: {{name: TORPOR_RUNTIMES_DIR, value: tests/runtimes}}
 """
 
 
@@ -79,7 +80,7 @@ def _overlay(folder: Path) -> Path:
     manifests = folder / "manifests"
     manifests.mkdir()
     traced = os.path.relpath(ROOT / "knative" / "overlays" / "traced", manifests.resolve())
-    text = OVERLAY.format(traced=traced, runtimes=ROOT / "tests" / "runtimes")
+    text = OVERLAY.format(traced=traced)
     (manifests / "kustomization.yaml").write_text(text)
     return manifests
 
