@@ -41,7 +41,12 @@ class Keyring:
         return verify(self._keys(event), event)
 
     def _keys(self, event: CloudEvent) -> Keys:
-        return self.engines if event.type in _OF_ENGINES else self.functions
+        return self.engines if of_engines(event) else self.functions
+
+
+def of_engines(event: CloudEvent) -> bool:
+    """Whether engines write events of this type."""
+    return event.type in _OF_ENGINES
 
 
 def sign(key: Secret, event: CloudEvent) -> str:

@@ -6,6 +6,9 @@ No token travels with an event. Two things are checked instead, before anything 
   another namespace's Broker out; the network policies and the front door see to it that brokers alone get here.
 - the signature of events of our own types. Events of Knative's sources (ticks, changes of cluster objects) carry none:
   their handlers take them for hints and look at the truth themselves.
+
+Engines send `usage.recorded` straight to status where the Broker may forget (docs/decisions/0007). No Broker names a
+namespace then, and none has to: the engines' key proves more than the header does.
 """
 
 import dataclasses
@@ -44,6 +47,15 @@ class Trust:
                 f"the delivery {came}; only a Trigger of the Broker in {self.namespace!r} delivers here. Send the event to "
                 "that Broker; if this function runs elsewhere, set TORPOR_NAMESPACE"
             )
+
+    def received(self, event: CloudEvent, headers: Mapping[str, str]) -> CloudEvent:
+        """What may be handled of an event that was posted to a function. Case-blind headers.
+
+        Raises ForeignBroker and NotSigned. A header that is there and names another namespace is refused for usage too.
+        """
+        if NAMESPACE_HEADER in headers or not signature.of_engines(event):
+            self.require_broker(headers)
+        return self.believed(event)
 
     def believed(self, event: CloudEvent) -> CloudEvent:
         """The event as far as it can be believed: one of Knative's sources acts in nobody's name, whatever it says.

@@ -157,7 +157,7 @@ def _environment(server: Server, plan: Plan, settings: Settings) -> list[Manifes
         "TORPOR_ENGINE_ARGS": json.dumps(list(plan.arguments)),
         "TORPOR_JWKS_URL": settings.jwks_url,
         "TORPOR_VERIFY_URL": settings.verify_url,
-        "TORPOR_BROKER_URL": settings.broker_url,
+        "TORPOR_USAGE_SINK": settings.usage_sink,
         **({"OTEL_EXPORTER_OTLP_ENDPOINT": settings.otlp_endpoint} if settings.otlp_endpoint else {}),
         # The root file system is read-only; whatever wants a home gets the scratch volume.
         "HOME": "/tmp",  # noqa: S108  # the volume that is mounted there

@@ -40,6 +40,12 @@ class Settings(Platform):
     runtimes_dir: str = setting(
         "", env="TORPOR_RUNTIMES_DIR", why="folder with further runtime files; empty means the built-in ones alone"
     )
+    usage_sink: str = setting(
+        "http://status.torpor.svc.cluster.local/events",
+        env="TORPOR_USAGE_SINK",
+        why="where engines send usage: status itself, which has stored it when it answers, or the Broker, if that keeps "
+        "what it takes; engines hold no outbox",
+    )
     otlp_endpoint: str = setting(
         "",
         env="OTEL_EXPORTER_OTLP_ENDPOINT",

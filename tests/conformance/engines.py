@@ -68,7 +68,7 @@ def running(
         "TORPOR_MODEL_NAME": MODEL,
         "TORPOR_JWKS_URL": f"{platform.url}/jwks.json",
         "TORPOR_VERIFY_URL": f"{platform.url}/verify",
-        "TORPOR_BROKER_URL": f"{platform.url}/broker",
+        "TORPOR_USAGE_SINK": f"{platform.url}/broker",
         "TORPOR_ENGINE_EVENT_KEY": ENVIRONMENT["TORPOR_ENGINE_EVENT_KEY"],
         "HOST": "127.0.0.1",
         "PORT": str(port),

@@ -119,3 +119,15 @@ def test_models_are_watched_as_service_and_revision(objects: Sequence[Object]) -
     assert ["Service", "Revision"] == [each["kind"] for each in source["spec"]["resources"]]
     for resource in source["spec"]["resources"]:
         assert [{"key": "torpor.dev/model", "operator": "Exists"}] == resource["selector"]["matchExpressions"]
+
+
+def test_usage_goes_where_it_is_kept(overlay: str, objects: Sequence[Object]) -> None:
+    """Engines have no outbox. The base Broker forgets, so status takes usage itself; the laptop's Broker keeps it."""
+    (settings,) = [each for each in of_kind(objects, "ConfigMap") if each["metadata"]["name"] == "torpor"]
+    broker = "http://broker-ingress.knative-eventing.svc.cluster.local/torpor/default"
+    durable = overlay in {"local", "traced"}
+    assert settings["data"]["usage-sink"] == (broker if durable else "http://status.torpor.svc.cluster.local/events")
+    (serve,) = [each for each in of_kind(objects, "Service") if each["metadata"]["name"] == "serve"]
+    variables = {each["name"]: each for each in serve["spec"]["template"]["spec"]["containers"][0]["env"]}
+    told = {"configMapKeyRef": {"name": "torpor", "key": "usage-sink"}}
+    assert variables["TORPOR_USAGE_SINK"]["valueFrom"] == told

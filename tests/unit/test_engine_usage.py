@@ -1,22 +1,29 @@
-"""Usage reaches the Broker once, in batches, and never holds a request up."""
+"""Usage reaches its sink once, in batches, and never holds a request up."""
 
 import asyncio
 import json
 import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from functions.kit.events import UsageRecord
-from functions.serve.engine.usage import BATCH, Ledger, Undelivered
+from functions.serve.engine.usage import BATCH, SENDER_TRIES, HttpSender, Ledger, Refused, Undelivered
 from tests.deliveries import KEYRING
 
 
 class Broker:
     """A sender whose first deliveries may fail, or may arrive although they look failed."""
 
-    def __init__(self, failures: int = 0, *, silent: bool = False) -> None:
+    def __init__(
+        self, failures: int = 0, *, silent: bool = False, failing: Callable[[], Undelivered] = lambda: Undelivered("no")
+    ) -> None:
         self.failures = failures
+        self.failing = failing
         self.silent = silent
         self.sent: list[tuple[str, list[str]]] = []
         self.closed = False
@@ -32,7 +39,7 @@ class Broker:
         self.arrived.set()
         if self.failures:
             self.failures -= 1
-            raise Undelivered("no")
+            raise self.failing()
 
     async def close(self) -> None:
         """Remember it."""
@@ -100,3 +107,65 @@ async def test_what_the_broker_does_not_take_in_time_is_logged(caplog: pytest.Lo
     book.record(record("b"))
     await book.close(0.01)
     assert [entry.__dict__["usage"]["request_id"] for entry in caplog.records] == ["a", "b"]
+
+
+@pytest.mark.parametrize(("status", "tries"), [(400, 1), (405, 1), (413, 1), (401, SENDER_TRIES), (403, SENDER_TRIES)])
+async def test_a_refused_batch_goes_to_the_log_and_lets_the_next_pass(
+    status: int, tries: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In full and with the status; only what may be a new key that status has not read yet is tried for a while."""
+    sink = Broker(failures=tries, failing=lambda: Refused(status))
+    book = ledger(sink)
+    for number in range(BATCH + 1):
+        book.record(record(str(number)))
+    await book.close(1)
+    assert [len(ids) for _, ids in sink.sent] == [BATCH] * tries + [1]
+    lost = [entry for entry in caplog.records if entry.levelno == logging.ERROR]
+    assert [entry.__dict__["usage"]["request_id"] for entry in lost] == [str(number) for number in range(BATCH)]
+    assert all(str(status) in entry.getMessage() for entry in lost)
+
+
+async def test_a_key_that_is_read_in_time_loses_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """403 until the sink's next revision is there, then taken."""
+    sink = Broker(failures=SENDER_TRIES - 1, failing=lambda: Refused(403))
+    book = ledger(sink)
+    book.record(record("a"))
+    await book.close(1)
+    assert (len(sink.sent), [entry for entry in caplog.records if entry.levelno == logging.ERROR]) == (SENDER_TRIES, [])
+
+
+@asynccontextmanager
+async def answering(status: int) -> AsyncIterator[HttpSender]:
+    """A sender whose sink answers so."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=status)
+
+    app = web.Application()
+    app.router.add_post("/events", answer)
+    async with TestServer(app) as server:
+        sender = HttpSender(str(server.make_url("/events")))
+        yield sender
+        await sender.close()
+
+
+@pytest.mark.parametrize("status", [200, 202, 204])
+async def test_any_success_means_taken(status: int) -> None:
+    """202 from a Broker, 204 from status."""
+    async with answering(status) as sender:
+        await sender.send({}, b"")
+
+
+ANSWERS = {
+    Undelivered: (302, 404, 408, 409, 429, 500, 503),
+    Refused: (400, 401, 403, 405, 413),
+}
+
+
+@pytest.mark.parametrize(("meant", "status"), [(meant, status) for meant, each in ANSWERS.items() for status in each])
+async def test_answers_mean_what_knatives_table_of_retries_says(meant: type[Undelivered], status: int) -> None:
+    """Refused is what no repetition mends."""
+    async with answering(status) as sender:
+        with pytest.raises(Undelivered) as caught:
+            await sender.send({}, b"")
+    assert (meant, str(status) in str(caught.value)) == (type(caught.value), True)

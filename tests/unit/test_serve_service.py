@@ -55,6 +55,16 @@ def test_an_engine_sends_its_spans_where_serve_sends_its_own() -> None:
     assert not [each for each in container(built())["env"] if each["name"].startswith("OTEL_")]
 
 
+def test_an_engine_sends_usage_where_serve_is_told_to() -> None:
+    """Which is not where serve sends its own events: those have an outbox."""
+    plan = planning.plan(MODEL, ServeOptions(), Runtimes(), "vllm-cpu")
+    told = replace(SETTINGS, usage_sink="http://sink/events", broker_url="http://broker/")
+    variables = {
+        entry["name"]: entry.get("value") for entry in container(service.knative_service(SERVER, plan, told))["env"]
+    }
+    assert ("http://sink/events", False) == (variables["TORPOR_USAGE_SINK"], "TORPOR_BROKER_URL" in variables)
+
+
 def container(manifest: dict[str, Any]) -> dict[str, Any]:
     """Its only container."""
     (found,) = manifest["spec"]["template"]["spec"]["containers"]

@@ -7,8 +7,9 @@ import pytest
 from starlette.routing import Route
 
 from functions.kit import app, bus, events
-from functions.kit.events import TICK, CloudEvent, ModelRequested
-from tests.deliveries import TRUST, delivered, signed
+from functions.kit.events import TICK, CloudEvent, ModelRequested, UsageRecorded
+from functions.kit.signature import Keyring
+from tests.deliveries import ENGINE_KEYS, FUNCTION_KEYS, TRUST, delivered, signed
 
 DATA = b'{"model_uuid":"m"}'
 
@@ -70,3 +71,39 @@ def test_an_unsigned_event_acts_in_nobodys_name() -> None:
     assert ("ann", "") == (made_up.actor, TRUST.believed(made_up).actor)
     ours = events.parse(signed(event(), DATA), DATA)
     assert ours == TRUST.believed(ours)
+
+
+# Who signs what, and 204 or the problem that a post without `Kn-Namespace` meets.
+DIRECT = [
+    pytest.param(UsageRecorded.TYPE, Keyring(engines=ENGINE_KEYS), "", id="usage, an engine"),
+    pytest.param(UsageRecorded.TYPE, Keyring(engines=FUNCTION_KEYS), "not-signed", id="usage, the functions' key"),
+    pytest.param(UsageRecorded.TYPE, None, "not-signed", id="usage, nobody"),
+    pytest.param(ModelRequested.TYPE, Keyring(FUNCTION_KEYS), "foreign-broker", id="a model, a function"),
+    pytest.param(ModelRequested.TYPE, Keyring(ENGINE_KEYS), "foreign-broker", id="a model, the engines' key"),
+    pytest.param(TICK, None, "foreign-broker", id="a tick, nobody"),
+]
+
+
+@pytest.mark.parametrize(("kind", "keyring", "problem"), DIRECT)
+async def test_usage_alone_may_come_without_a_broker(kind: str, keyring: Keyring | None, problem: str) -> None:
+    """An engine's signature proves more than the header; everything else needs the Broker, whoever signed it."""
+    headers = event(kind)
+    if keyring is not None:
+        headers = {**headers, "ce-signature": keyring.sign(events.parse(headers, DATA))}
+    status, said, got = await post(headers, kind)
+    expected = (403, f"urn:torpor:problem:{problem}", []) if problem else (204, None, ["1"])
+    assert expected == (status, said and said["type"], got)
+
+
+@pytest.mark.parametrize("namespace", ["", "other"])
+async def test_usage_through_a_foreign_broker_is_refused(namespace: str) -> None:
+    """A header that is there has to be right: our engines send to our Broker or to status."""
+    headers = {**signed(event(UsageRecorded.TYPE), DATA), "Kn-Namespace": namespace}
+    status, problem, got = await post(headers, UsageRecorded.TYPE)
+    assert (403, "urn:torpor:problem:foreign-broker", []) == (status, problem["type"], got)
+
+
+async def test_what_is_no_event_is_told_so_first() -> None:
+    """400 before anything is decided: which checks apply depends on the type."""
+    status, _, got = await post({"content-type": "application/json"})
+    assert (400, []) == (status, got)

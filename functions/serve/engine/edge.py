@@ -16,14 +16,14 @@ from functions.serve.engine import routes
 from functions.serve.engine.middleware import App, Deps, Middleware
 from functions.serve.engine.phases import since_start
 from functions.serve.engine.settings import EdgeSettings
-from functions.serve.engine.usage import BrokerSender, Ledger, LogSender
+from functions.serve.engine.usage import HttpSender, Ledger, LogSender
 
 _LOG = logging.getLogger("torpor.engine")
 
 
 def deps(settings: EdgeSettings) -> Deps:
-    """What the middleware of a real engine works with: auth's keys over HTTP, usage to the Broker."""
-    sender = BrokerSender(settings.broker_url) if settings.broker_url else LogSender()
+    """What the middleware of a real engine works with: auth's keys over HTTP, usage to its sink."""
+    sender = HttpSender(settings.usage_sink) if settings.usage_sink else LogSender()
     return Deps(
         verifier=remote.verifier(settings.jwks_url, settings.verify_url),
         ledger=Ledger(

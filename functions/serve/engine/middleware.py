@@ -60,7 +60,7 @@ class Deps:
     max_body_bytes: int
     max_choices: int
     max_inputs: int
-    # Time for the last usage to reach the Broker after the last stream has ended.
+    # Time for the last usage to reach its sink after the last stream has ended.
     flush_s: float = 5.0
     ready: Callable[[], None] = lambda: None
     routes: Mapping[bytes, Route] = field(default_factory=lambda: routes.ROUTES)

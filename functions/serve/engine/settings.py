@@ -23,8 +23,10 @@ class EdgeSettings:
     )
     jwks_url: str = setting(env="TORPOR_JWKS_URL", why="where auth publishes the keys that tokens are verified with")
     verify_url: str = setting(env="TORPOR_VERIFY_URL", why="where auth says what an API key stands for")
-    broker_url: str = setting(
-        env="TORPOR_BROKER_URL", default="", why="the Broker that usage is sent to; empty: usage is only logged"
+    usage_sink: str = setting(
+        env="TORPOR_USAGE_SINK",
+        default="",
+        why="where usage is sent: the Broker, or status itself; empty: usage is only logged",
     )
     event_keys: Keys = setting(
         env="TORPOR_ENGINE_EVENT_KEY",
@@ -57,7 +59,7 @@ class EdgeSettings:
         env="TORPOR_ENGINE_USAGE_BUFFER",
         default=10_000,
         unit="records",
-        why="usage records kept while the Broker does not answer; about 500 bytes each, the oldest go to the log",
+        why="usage records kept while the sink does not answer; about 500 bytes each, the oldest go to the log",
     )
     drain_s: int = setting(
         env="TORPOR_ENGINE_DRAIN_S",

@@ -1,7 +1,9 @@
-"""Sends what requests used to the Broker, in batches, beside the token path and never in it.
+"""Sends what requests used to the sink, in batches, beside the token path and never in it.
 
-The middleware calls `Ledger.record`, which only appends. A task sends batches as `usage.recorded` events and repeats
-each one with the same id until the Broker takes it, so that `(source, id)` makes a repeated one harmless.
+The sink is the Broker, or the function status where the Broker may forget what it took (docs/decisions/0007). The
+middleware calls `Ledger.record`, which only appends. A task sends batches as `usage.recorded` events and repeats each one
+with the same id until the sink takes it, so that `(source, id)` makes a repeated one harmless. What the sink will never
+take goes to the log in full.
 """
 
 import asyncio
@@ -27,24 +29,39 @@ BATCH: Final = 100
 LINGER_S: Final = 1.0
 BACK_OFF_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 SEND_TIMEOUT_S: Final = 10.0
+# Of the class 4xx, what Knative's senders deliver again: not there yet, too slow, under way elsewhere, too much at once.
+_PASSING: Final = frozenset({404, 408, 409, 429})
+# Said of who sends: 403 is also what a function answers that does not know a new key yet, and that mends itself.
+_OF_THE_SENDER: Final = frozenset({401, 403})
+# With the back-off: one and a half to three minutes, in which a new revision of status reads the new key. An engine's own
+# key does not change while it lives, so one that was dropped stays wrong, and the records are worth more in the log.
+SENDER_TRIES: Final = 12
 _LOG = logging.getLogger("torpor.usage")
 
 
 class Undelivered(Exception):
-    """The Broker did not take an event; it may later."""
+    """The sink did not take an event; it may later."""
+
+
+class Refused(Undelivered):
+    """The sink answered that it does not take this event, as a rule for ever."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the sink answered {status}")
+        self.status = status
 
 
 class Sender(Protocol):
     """Delivers one event."""
 
     async def send(self, event_headers: dict[str, str], body: bytes) -> None:
-        """Raises Undelivered."""
+        """Raises Undelivered, and Refused."""
 
     async def close(self) -> None:
         """No more events will follow."""
 
 
-class BrokerSender:
+class HttpSender:
     """`Sender` over HTTP, with one kept-alive session. aiohttp is imported at first use; vLLM has loaded it by then."""
 
     def __init__(self, url: str) -> None:
@@ -62,8 +79,10 @@ class BrokerSender:
                 status = answer.status
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Undelivered(type(error).__name__) from error
-        if status >= _FIRST_FAILURE:
-            raise Undelivered(f"the Broker answered {status}")
+        if status // 100 == _REFUSAL and status not in _PASSING:
+            raise Refused(status)
+        if status // 100 != _SUCCESS:
+            raise Undelivered(f"the sink answered {status}")
 
     async def close(self) -> None:
         """See Sender."""
@@ -71,11 +90,13 @@ class BrokerSender:
             await self._session.close()
 
 
-_FIRST_FAILURE: Final = 300
+# Classes of HTTP.
+_SUCCESS: Final = 2
+_REFUSAL: Final = 4
 
 
 class LogSender:
-    """`Sender` for an engine without a Broker: the events go to the log."""
+    """`Sender` for an engine without a sink: the events go to the log."""
 
     async def send(self, event_headers: dict[str, str], body: bytes) -> None:
         """See Sender."""
@@ -94,7 +115,7 @@ class Batch:
 
 
 class Ledger:
-    """The usage of one engine instance between the answer and the Broker."""
+    """The usage of one engine instance between the answer and the sink."""
 
     def __init__(  # noqa: PLR0913  # where to, signed with what, and three limits
         self,
@@ -119,14 +140,14 @@ class Ledger:
     def record(self, record: UsageRecord) -> None:
         """Keep a record; returns at once. When the buffer is full the oldest goes to the log instead."""
         if len(self._waiting) >= self._capacity:
-            _log_lost([self._waiting.popleft()])
+            _log_lost([self._waiting.popleft()], "the buffer is full")
         self._waiting.append(record)
         if self._task is None or self._task.done():
             # It outlives the request that starts it, so its log lines are not that request's.
             self._task = asyncio.get_running_loop().create_task(self._send_all(), context=contextvars.Context())
 
     async def close(self, within_s: float) -> None:
-        """Send what is left for at most `within_s`; what the Broker does not take by then goes to the log."""
+        """Send what is left for at most `within_s`; what the sink does not take by then goes to the log."""
         self._linger_s = 0
         task = self._task
         if task is not None:
@@ -137,7 +158,7 @@ class Ledger:
             await asyncio.wait_for(self._send_all(), within_s)
         except TimeoutError:
             left = [*(self._in_flight.event.records if self._in_flight else []), *self._waiting]
-            _log_lost(left)
+            _log_lost(left, "the engine ends")
         await self._sender.close()
 
     async def _send_all(self) -> None:
@@ -165,12 +186,18 @@ class Ledger:
             except Undelivered as error:
                 pause = BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)]
                 failures += 1
+                if isinstance(error, Refused) and failures >= _tries(error):
+                    return _log_lost(batch.event.records, str(error))
                 _LOG.warning("usage is not delivered yet: %s", error, extra={"records": len(batch.event.records)})
-                # Spread, so that engines which lost the same Broker do not all return in one moment.
+                # Spread, so that engines which lost the same sink do not all return in one moment.
                 await self._sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # no secret
 
 
-def _log_lost(records: list[UsageRecord]) -> None:
+def _tries(refused: Refused) -> int:
+    return SENDER_TRIES if refused.status in _OF_THE_SENDER else 1
+
+
+def _log_lost(records: list[UsageRecord], reason: str) -> None:
     """The last place where usage can be found: the log, in full."""
     for record in records:
-        _LOG.error("usage could not be delivered", extra={"usage": dataclasses.asdict(record)})
+        _LOG.error("usage could not be delivered: %s", reason, extra={"usage": dataclasses.asdict(record)})
