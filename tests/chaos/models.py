@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from kn_model.local.data.postgres import unreachable
@@ -35,6 +36,10 @@ PATIENCE_S: Final = 25.0
 LOOK_S: Final = 0.5
 WINDOWS_S: Final = (6, 7, 8, 9, 10)
 CONFLICT, NOT_FOUND = 409, 404
+DELETED_SINCE: Final[Mapping[str, str]] = {
+    "model": "SELECT 1 FROM model_records WHERE uuid = $1 AND status = 'deleted' AND updated_at >= $2",
+    "server": "SELECT 1 FROM server_records WHERE uuid = $1 AND status = 'deleted' AND updated_at >= $2",
+}
 
 
 @dataclass(slots=True)
@@ -145,8 +150,9 @@ class Models:
             await self._patch(server, chance.choice(WINDOWS_S))
         await asyncio.sleep(chance.random() * 3)
         if chance.random() < SERVER_DELETED:
+            began = datetime.now(UTC)
             gone = await self.api.call("DELETE", f"/serve/{server.name}")
-            server.deleted = gone.accepted or (gone.status == NOT_FOUND and gone.lost > 0)
+            server.deleted = gone.accepted or await self._ours(gone, "server", server.uuid, began)
             if not server.deleted:
                 self._expect(gone, f"DELETE /serve/{server.name}")
 
@@ -156,14 +162,27 @@ class Models:
             server.window_s = window_s
 
     async def _delete(self, life: Life) -> None:
+        began = datetime.now(UTC)
         answer = await self.api.call("DELETE", f"/models/{life.uuid}")
         served = any(not server.deleted for server in life.servers)
         if answer.accepted and served:
             self.findings.append(f"{life.name} was deleted although it is served")
-        elif answer.accepted or (answer.status == NOT_FOUND and answer.lost):
+        elif answer.accepted or await self._ours(answer, "model", life.uuid, began):
             life.may_be = {"deleted"}
         elif not (served and answer.status == CONFLICT):
             self._expect(answer, f"DELETE /models/{life.name}")
+
+    async def _ours(self, answer: Answer, record: str, uuid: str, began: datetime) -> bool:
+        """Whether a 404 is this command's own doing: it was heard, and then once more.
+
+        Not only we repeat a DELETE whose answer was lost: HTTP does so by itself when a connection that was used before
+        breaks off (RFC 9110 section 9.2.2), and then nobody counts it.
+        """
+        while answer.status == NOT_FOUND:
+            with suppress(*unreachable()):
+                return bool(await self.world.sql(DELETED_SINCE[record], uuid, began))
+            await asyncio.sleep(LOOK_S)
+        return False
 
     def _expect(self, answer: Answer, what: str) -> bool:
         if not answer.accepted:
