@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.unit.weight_files import LIES
 
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[3]
 # A reader that hangs is stopped; what each took is printed, and seen with pytest -s.
 _GIVE_UP_S = 120
 
