@@ -25,6 +25,8 @@ DISK_MIB = 200
 PARTS = 3
 LEFT_MIB = 8
 WITHIN_S = 120
+# After room has come back: so many objects at once, so many times in a row, are stored before it is believed.
+PROBES, ROUNDS = 8, 3
 NAMESPACE = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
 # Volumes and names both: nothing that the server writes has room.
 MOUNT = f"mount -t tmpfs -o size={DISK_MIB}m tmpfs data && mkdir data/names && mkdir -p names && mount --bind data/names names"
@@ -57,19 +59,22 @@ class Disk:
             os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize - LEFT_MIB * MIB)
 
     async def empty(self, objects: Any) -> None:
-        """There is room again, and the server has seen it: it looks for a volume that takes a part, and makes one."""
+        """There is room again, and the server has seen it of every volume: one that it holds for full refuses its part."""
         self.ballast.unlink()
+        stored = 0
         async with asyncio.timeout(WITHIN_S):
-            while not await _stores(objects):  # noqa: ASYNC110  # the server tells nobody
+            while stored < ROUNDS:
+                stored = stored + 1 if await _stores(objects) else 0
                 await asyncio.sleep(1)
 
 
 async def _stores(objects: Any) -> bool:
-    try:
-        await objects.put("probe", bytes(5 * MIB))
-    except Retry:
-        return False
-    return True
+    """Whether as many objects as there may be volumes are stored side by side."""
+    probes = [objects.put(f"probe-{number}", bytes(MIB)) for number in range(PROBES)]
+    outcomes = await asyncio.gather(*probes, return_exceptions=True)
+    unexpected = [each for each in outcomes if isinstance(each, BaseException) and not isinstance(each, Retry)]
+    assert unexpected == []
+    return not any(isinstance(each, Retry) for each in outcomes)
 
 
 @pytest.fixture
