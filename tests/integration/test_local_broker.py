@@ -15,8 +15,11 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 
 from kn_model.local import ports
+from kn_model.local.addresses import Addresses
+from kn_model.local.eventing.broker import Broker
 from kn_model.local.eventing.worker import AT_ONCE
 from kn_model.local.objects import kinds
 from kn_model.local.own_deliveries import NAMESPACE
@@ -31,6 +34,14 @@ async def stage(empty_database: str) -> AsyncIterator[Stage]:
     """A running broker without triggers."""
     async with running(empty_database, Subscribers()) as started:
         yield started
+
+
+async def test_a_broker_that_starts_asks_to_be_asked_again(stage: Stage) -> None:
+    """It does not know yet which Brokers there are: 404 would be wrong, and final for some senders."""
+    starting = Broker(stage.store, stage.ledger, stage.broker._dispatcher._send, Addresses(front="", kube=""))
+    request = make_mocked_request("POST", "/torpor/default")
+    answer = await starting.ingress(request, "/torpor/default")
+    assert (503, "2") == (answer.status, answer.headers["retry-after"])
 
 
 async def test_an_event_reaches_the_triggers_that_want_it(stage: Stage) -> None:

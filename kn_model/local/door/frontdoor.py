@@ -68,9 +68,11 @@ class FrontDoor:
         return await self._to_service(request, found)
 
     async def _inside(self, request: web.Request, found: Backend) -> web.StreamResponse:
-        if (found.namespace, found.service) == BROKER_INGRESS and self.broker is not None:
-            return await self.broker(request, found.path)
-        return await self._to_service(request, found)
+        if (found.namespace, found.service) != BROKER_INGRESS:
+            return await self._to_service(request, found)
+        if self.broker is None:
+            return problem(503, "Not ready", "the broker is starting", retry_s=RETRY_S)
+        return await self.broker(request, found.path)
 
     async def _to_service(self, request: web.Request, found: Backend) -> web.StreamResponse:
         target = self.target(found, self.own.namespace(request.headers))

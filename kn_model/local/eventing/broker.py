@@ -64,6 +64,7 @@ class Broker:
         self._now = now
         self._dispatcher = Dispatcher(ledger, send, self._reply, now)
         self._table: Table = {}
+        self._opened = False
         self._alone = False
 
     async def open(self, *, alone: bool) -> None:
@@ -74,6 +75,7 @@ class Broker:
         self._alone = alone
         await self._ledger.open(alone=alone)
         await self.refresh()
+        self._opened = True
 
     async def run(self) -> None:
         """Follow Brokers and Triggers and deliver, until cancelled. Call it after `open`."""
@@ -105,6 +107,8 @@ class Broker:
             return web.Response(status=405, headers=ALLOW)
         if path == "/":
             return web.Response(status=404)
+        if not self._opened:  # which Brokers there are is not known yet
+            return web.Response(status=503, headers={"retry-after": str(RETRY_AFTER_S)})
         body = await request.content.read(LARGEST_EVENT + 1)
         while len(body) <= LARGEST_EVENT and (more := await request.content.read(LARGEST_EVENT + 1 - len(body))):
             body += more

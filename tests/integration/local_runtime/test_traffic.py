@@ -129,3 +129,9 @@ def _route(name: str, prefix: str, service: str, *, method: str | None = None, r
         "metadata": {"name": name, "namespace": "torpor"},
         "spec": {"rules": [rule]},
     }
+
+
+async def test_the_brokers_address_before_there_is_one(runtime: Any) -> None:
+    """While the runtime starts, senders are asked to come again: it is not that no such service exists."""
+    status, body = await runtime.status("/_svc/knative-eventing/broker-ingress/torpor/default", "POST")
+    assert (503, "the broker is starting") == (status, body["detail"])
