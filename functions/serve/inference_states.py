@@ -1,5 +1,7 @@
 """The states of an asynchronous inference request. Pure.
 
+Decided ahead of the code that will move along it (ARCHITECTURE.md, «Where later work has its place»).
+
 - queued: stored; its event is on the way, or waits for a free place
 - running: a worker holds its lease and asks the model
 - failed, cancelled, expired, completed: over; the result or the reason is kept

@@ -1,5 +1,7 @@
 """The states of a rollout: one new revision of a server on its way to all of the traffic. Pure.
 
+Decided ahead of the code that will move along it (ARCHITECTURE.md, «Where later work has its place»).
+
 - candidate: the revision is made, tagged, at 0 %
 - warming: it is ready; a real prompt is asked and its answer looked at
 - stepping: it has a part of the traffic, which grows while the gates hold
