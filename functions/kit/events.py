@@ -99,8 +99,49 @@ class ServerRequested(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class RolloutAdvanced(Event):
+    """A server's candidate revision has proved itself so far and now gets this part of the traffic."""
+
+    TYPE: ClassVar[str] = "dev.torpor.rollout.advanced.v1"
+    rollout_uuid: str
+    server_uuid: str
+    percent: int
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutPromoted(Event):
+    """A candidate revision has all of the traffic: it is what the server serves."""
+
+    TYPE: ClassVar[str] = "dev.torpor.rollout.promoted.v1"
+    rollout_uuid: str
+    server_uuid: str
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutRolledBack(Event):
+    """A candidate revision is out, and all traffic is where it was before; reason is for people."""
+
+    TYPE: ClassVar[str] = "dev.torpor.rollout.rolledBack.v1"
+    rollout_uuid: str
+    server_uuid: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutMeasured(Event):
+    """New usage of a server is stored whose rollout is under way: look at its gates."""
+
+    TYPE: ClassVar[str] = "dev.torpor.rollout.measured.v1"
+    rollout_uuid: str
+
+
+@dataclass(frozen=True, slots=True)
 class UsageRecord:
-    """What one answered request used. Times are RFC 3339 and milliseconds; tokens as the engine counted them."""
+    """What one request used. Times are RFC 3339 and milliseconds; tokens as the engine counted them.
+
+    revision: which one answered; empty from an engine that does not know. first_token_ms: from the request to the first
+    bytes of a stream; None for an answer that is no stream. status: 499 where the caller left, 5xx where the engine failed.
+    """
 
     request_id: str
     subject: str
@@ -112,6 +153,8 @@ class UsageRecord:
     duration_ms: int
     status: int
     streamed: bool
+    revision: str = ""
+    first_token_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +174,10 @@ ALL: Final[tuple[type[Event], ...]] = (
     ModelDeleted,
     ServerRequested,
     UsageRecorded,
+    RolloutAdvanced,
+    RolloutPromoted,
+    RolloutRolledBack,
+    RolloutMeasured,
 )
 
 

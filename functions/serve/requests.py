@@ -3,7 +3,8 @@
 `ServeOptions` is also what a model record's `serve` column holds, for serve-on-available. Unknown fields are refused.
 """
 
-from typing import Annotated, Any
+from itertools import pairwise
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, to_builtins
 
@@ -38,6 +39,36 @@ class Scale(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
     target: Annotated[int, Meta(ge=1, le=1000)] | None = None
     window_s: Window | None = None
     retention_s: Retention | None = None
+
+
+class RolloutOptions(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How a server that serves already goes over to something else.
+
+    strategy: canary takes steps of traffic; replace is for a cluster without room for two (the old one first ends);
+    direct lets Knative switch as soon as the new revision is ready. steps: percent of the traffic, growing.
+    Each step lasts hold_s seconds and min_requests answers of the candidate, whichever takes longer.
+    max_error_rate: how much larger the share of errors may be than that of what serves. max_ttft_ratio: how many times
+    its p95 time to first token. prompt: asked before any traffic; the answer has to contain expect, in any case.
+    """
+
+    strategy: Literal["canary", "replace", "direct"] = "canary"
+    steps: Annotated[tuple[Annotated[int, Meta(ge=1, le=100)], ...], Meta(min_length=1, max_length=20)] = (
+        5,
+        25,
+        50,
+        100,
+    )
+    hold_s: Annotated[int, Meta(ge=0, le=86_400)] = 60
+    min_requests: Annotated[int, Meta(ge=0, le=100_000)] = 20
+    max_error_rate: Annotated[float, Meta(ge=0, le=1)] = 0.02
+    max_ttft_ratio: Annotated[float, Meta(ge=1, le=100)] = 1.5
+    prompt: Annotated[str, Meta(min_length=1, max_length=4096)] = "What is the capital of France?"
+    expect: Annotated[str, Meta(max_length=1024)] = ""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError, which becomes the caller's 400, for steps that do not grow."""
+        if any(after <= before for before, after in pairwise(self.steps)):
+            raise ValueError("steps have to grow: [5, 25, 50, 100]")
 
 
 class ServeOptions(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
