@@ -4,11 +4,12 @@
 -- name: list_models
 -- A page of models in the states asked for, newest first, with the sums over their files.
 SELECT m.uuid, m.model_name, m.source, m.revision, m.status, m.error, m.error_code, m.file_size_bytes,
-       m.created_at, m.downloaded_at, m.updated_at, f.bytes_done, f.bytes_total, f.files, f.sized
+       m.created_at, m.downloaded_at, m.updated_at, f.bytes_done, f.bytes_total, f.files, f.sized, f.verified, f.waiting
 FROM model_records m
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(bytes_done), 0)::bigint AS bytes_done, sum(size_bytes)::bigint AS bytes_total,
-           count(*) AS files, count(size_bytes) AS sized
+           count(*) AS files, count(size_bytes) AS sized,
+           count(*) FILTER (WHERE status = 'verified') AS verified, max(error) AS waiting
     FROM model_files WHERE model_uuid = m.uuid
 ) f
 WHERE m.status = ANY ($1::text[])
@@ -19,11 +20,12 @@ LIMIT $4;
 -- name: find_model
 -- One model by uuid, else by name or hub name; a deleted one only by uuid, the newest where a name was used twice.
 SELECT m.uuid, m.model_name, m.source, m.revision, m.status, m.error, m.error_code, m.file_size_bytes,
-       m.created_at, m.downloaded_at, m.updated_at, f.bytes_done, f.bytes_total, f.files, f.sized
+       m.created_at, m.downloaded_at, m.updated_at, f.bytes_done, f.bytes_total, f.files, f.sized, f.verified, f.waiting
 FROM model_records m
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(bytes_done), 0)::bigint AS bytes_done, sum(size_bytes)::bigint AS bytes_total,
-           count(*) AS files, count(size_bytes) AS sized
+           count(*) AS files, count(size_bytes) AS sized,
+           count(*) FILTER (WHERE status = 'verified') AS verified, max(error) AS waiting
     FROM model_files WHERE model_uuid = m.uuid
 ) f
 WHERE m.uuid = $1 OR ((m.model_name = $1 OR m.hf_name = $1) AND m.status <> 'deleted')
@@ -92,10 +94,10 @@ LIMIT $9;
 -- name: add_usage
 -- Store a batch; the event's (source, id) and the place in the batch make each row countable once.
 INSERT INTO usage (event_source, event_id, position, request_id, server_name, model_name, subject, key_id,
-                   prompt_tokens, completion_tokens, started_at, duration_ms, status, streamed)
+                   prompt_tokens, completion_tokens, started_at, duration_ms, status, streamed, revision, first_token_ms)
 SELECT $1, $2, record.*
 FROM unnest($3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bigint[], $10::bigint[],
-            $11::timestamptz[], $12::int[], $13::int[], $14::boolean[]) AS record
+            $11::timestamptz[], $12::int[], $13::int[], $14::boolean[], $15::text[], $16::int[]) AS record
 ON CONFLICT (event_source, event_id, position) DO NOTHING;
 
 -- name: add_dead_letter
@@ -170,3 +172,53 @@ RETURNING d.id;
 -- What changed nothing a month ago explains nothing any more. A part at a time: a tick ends in seconds.
 DELETE FROM event_log
 WHERE id IN (SELECT id FROM event_log WHERE at < now() - interval '30 days' ORDER BY at LIMIT 10000);
+
+-- name: lock_feed
+-- Until the end of the transaction: ids then become visible in their order. A number of our own among advisory locks.
+SELECT pg_advisory_xact_lock(7305520);
+
+-- name: add_news
+-- Keep one piece of news, under the name of its model, which may be known by its server alone.
+INSERT INTO feed (type, subject, model_uuid, model_name, asker, data)
+SELECT $1, $2, coalesce(m.uuid, $3::text), coalesce(m.model_name, $4::text), $6::text, $7::jsonb
+FROM (SELECT) AS always
+LEFT JOIN model_records m ON m.uuid = coalesce($3::text, (SELECT s.model_uuid FROM server_records s WHERE s.uuid = $5::text));
+
+-- name: newest_news
+-- Where the feed stands.
+SELECT max(id) AS id FROM feed;
+
+-- name: news_after
+-- What follows a position, oldest first, up to $2 where it is given.
+SELECT id, at, type, subject, model_uuid, model_name, asker, data FROM feed
+WHERE id > $1 AND ($2::bigint IS NULL OR id <= $2::bigint)
+ORDER BY id LIMIT $3;
+
+-- name: forget_news
+-- Whoever was away for a week reads the records. A part at a time: a tick ends in seconds.
+DELETE FROM feed WHERE id IN (SELECT id FROM feed WHERE at < now() - interval '7 days' ORDER BY at LIMIT 10000);
+
+-- name: changing_models
+-- Models with a file under way, and those whose record changed within $1 seconds. The sums are those of list_models.
+SELECT m.uuid, m.model_name, m.source, m.revision, m.status, m.error, m.error_code, m.file_size_bytes,
+       m.created_at, m.downloaded_at, m.updated_at, f.bytes_done, f.bytes_total, f.files, f.sized, f.verified, f.waiting
+FROM model_records m
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(bytes_done), 0)::bigint AS bytes_done, sum(size_bytes)::bigint AS bytes_total,
+           count(*) AS files, count(size_bytes) AS sized,
+           count(*) FILTER (WHERE status = 'verified') AS verified, max(error) AS waiting
+    FROM model_files WHERE model_uuid = m.uuid
+) f
+WHERE (m.status = 'downloading'
+       AND EXISTS (SELECT FROM model_files w WHERE w.model_uuid = m.uuid AND w.status = 'transferring'))
+   OR m.updated_at > now() - $1::float8 * interval '1 second'
+ORDER BY m.updated_at DESC LIMIT $2;
+
+-- name: changing_servers
+-- Servers whose record changed within $1 seconds.
+SELECT uuid, model_uuid, model_name, service_name, namespace, status, revision, endpoint, gateway_url, error,
+       runtime_params, memory_usage_mb, memory_max_mb, cpu_usage_percent, pod_name, request, contract, observed,
+       created_at, started_at, updated_at
+FROM server_records
+WHERE updated_at > now() - $1::float8 * interval '1 second'
+ORDER BY updated_at DESC LIMIT $2;

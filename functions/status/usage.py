@@ -24,7 +24,11 @@ _MAX_BIGINT = 2**63 - 1
 
 
 class UsageView(msgspec.Struct, frozen=True):
-    """Requests and tokens of one model, one caller and one key on one UTC day; `key_id` is null for a login."""
+    """Requests and tokens of one model, one caller and one key on one UTC day; `key_id` is null for a login.
+
+    requests: those that the engine took, errors among them. errors: those of which the caller left before the end (499)
+    and those that the engine failed (5xx), which used no tokens unless it failed in the middle of a stream.
+    """
 
     day: date
     model: str
@@ -123,6 +127,8 @@ def _row(server: str, position: int, record: UsageRecord) -> tuple[object, ...]:
         record.duration_ms,
         record.status,
         record.streamed,
+        record.revision or None,
+        record.first_token_ms,
     )
 
 
@@ -132,7 +138,9 @@ def _require_range(record: UsageRecord) -> None:
         "completion_tokens": _MAX_BIGINT,
         "duration_ms": _MAX_INT,
         "status": _MAX_INT,
+        "first_token_ms": _MAX_INT,
     }
     for name, largest in bounds.items():
-        if not 0 <= getattr(record, name) <= largest:
+        number = getattr(record, name)
+        if number is not None and not 0 <= number <= largest:
             raise Reject(f"{name} of request {record.request_id} is not a number from 0 to {largest}")

@@ -24,6 +24,7 @@ from tests.deliveries import ENVIRONMENT
 
 SERVER = "smol"
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+REVISION = "smol-00001"
 UUID = "11111111-1111-4111-8111-111111111111"
 # vLLM's imports alone take eight seconds on two idle cores.
 START_S = 300
@@ -66,6 +67,7 @@ def running(
     settings = {
         "TORPOR_SERVER_NAME": SERVER,
         "TORPOR_MODEL_NAME": MODEL,
+        "K_REVISION": REVISION,
         "TORPOR_JWKS_URL": f"{platform.url}/jwks.json",
         "TORPOR_VERIFY_URL": f"{platform.url}/verify",
         "TORPOR_USAGE_SINK": f"{platform.url}/broker",

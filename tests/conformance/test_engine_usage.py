@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.engines import MODEL, SERVER, Engine
+from tests.conformance.engines import MODEL, REVISION, SERVER, Engine
 
 WAIT_S = 30
 
@@ -32,6 +32,9 @@ def test_answer_is_booked(engine: Engine, streamed: bool) -> None:  # noqa: FBT0
     expected = {"subject": "ada", "key_id": None, "model_name": MODEL, "status": 200, "streamed": streamed}
     assert {name: record[name] for name in expected} == expected
     assert (record["prompt_tokens"] > 0, record["completion_tokens"]) == (True, 5)
+    first = record["first_token_ms"]
+    assert (record["revision"], first is not None) == (REVISION, streamed)
+    assert 0 <= (first or 0) <= record["duration_ms"]
 
 
 def test_several_choices_are_booked_in_sum(engine: Engine) -> None:

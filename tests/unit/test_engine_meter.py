@@ -66,6 +66,23 @@ def test_error_inside_a_stream_keeps_the_count() -> None:
 
 
 @pytest.mark.parametrize(
+    ("last", "streamed", "failed"),
+    [
+        (b'data: {"error": {"message": "x"}}\n\n', True, True),
+        (event(4, 0), True, False),
+        (b'data: {"error": null}\n\n', True, False),
+        (b'{"error": {"message": "x"}}', False, False),
+    ],
+)
+def test_error_inside_a_stream_is_seen(last: bytes, streamed: bool, failed: bool) -> None:  # noqa: FBT001  # parameters
+    """The status had been sent as 200 by then; an answer that is no stream has a status of its own."""
+    meter = Meter(streamed=streamed)
+    meter.feed(last)
+    meter.feed(DONE)
+    assert meter.failed() is failed
+
+
+@pytest.mark.parametrize(
     ("answer", "expected"),
     [
         ({"usage": {"prompt_tokens": 3, "completion_tokens": 4}, "prompt_logprobs": None}, (3, 4)),

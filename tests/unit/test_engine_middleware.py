@@ -64,6 +64,26 @@ async def fail(_: Request) -> Response:
     return JSONResponse({"error": {}}, 400)
 
 
+async def stumble(_: Request) -> Response:
+    """Fail for reasons of its own, as an engine that has lost its worker does."""
+    return JSONResponse({"error": {}}, 500)
+
+
+async def crash(_: Request) -> Response:
+    """A bug."""
+    raise RuntimeError("no answer at all")
+
+
+async def torn(_: Request) -> Response:
+    """A stream that fails after its status was sent."""
+
+    async def chunks() -> Any:
+        yield CHUNK
+        yield b'data: {"error": {"message": "x"}}\n\ndata: [DONE]\n\n'
+
+    return StreamingResponse(chunks(), media_type="text/event-stream")
+
+
 async def endless(_: Request) -> Response:
     """A stream without an end."""
 
@@ -75,17 +95,17 @@ async def endless(_: Request) -> Response:
     return StreamingResponse(chunks(), media_type="text/event-stream")
 
 
-def edge(book: Book, failure: Exception | None = None) -> Middleware:
+def edge(book: Book, failure: Exception | None = None, chat: Any = echo) -> Middleware:
     """The middleware around an app of three answers."""
     app = Starlette(
         routes=[
             Route("/health", echo),
-            Route("/v1/chat/completions", echo, methods=["POST"]),
+            Route("/v1/chat/completions", chat, methods=["POST"]),
             Route("/v1/completions", fail, methods=["POST"]),
             Route("/v1/embeddings", endless, methods=["POST"]),
         ]
     )
-    deps = Deps(Gate(failure), book, ("s", "m"), max_body_bytes=100, max_choices=2, max_inputs=2, model_uuid="m-1")
+    deps = Deps(Gate(failure), book, ("s", "m"), 100, 2, 2, model_uuid="m-1", revision="s-00002")
     return Middleware(app, deps)
 
 
@@ -165,6 +185,28 @@ async def test_refused_requests_are_not_booked() -> None:
         await caller.post("/v1/completions", json={})
         await caller.post("/v1/chat/completions", content=b"x" * 101)
     assert book.records == []
+
+
+@pytest.mark.parametrize(("chat", "tokens"), [(stumble, (0, 0)), (crash, (0, 0)), (torn, (2, 1))])
+async def test_failures_of_the_engine_are_booked_as_errors(chat: Any, tokens: tuple[int, int]) -> None:
+    """A rollout is judged by them; they cost what was sent, which is nothing unless a stream broke."""
+    book = Book()
+    transport = httpx.ASGITransport(edge(book, chat=chat), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://engine") as caller:
+        await caller.post("/v1/chat/completions", json={}, headers={"authorization": "Bearer ok"})
+    booked = [(r.status, r.revision, (r.prompt_tokens, r.completion_tokens)) for r in book.records]
+    assert booked == [(500, "s-00002", tokens)]
+
+
+@pytest.mark.parametrize(("chat", "timed"), [(echo, False), (torn, True)])
+async def test_a_stream_says_when_it_began(chat: Any, timed: bool) -> None:  # noqa: FBT001  # a parameter of the test
+    """An answer in one piece has no first token that anybody saw."""
+    book = Book()
+    async with client(edge(book, chat=chat)) as caller:
+        await caller.post("/v1/chat/completions", json={})
+    (record,) = book.records
+    assert (record.first_token_ms is not None) is timed
+    assert 0 <= (record.first_token_ms or 0) <= record.duration_ms
 
 
 async def test_reader_who_leaves_ends_the_engine_s_work() -> None:

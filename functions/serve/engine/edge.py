@@ -36,6 +36,7 @@ def deps(settings: EdgeSettings) -> Deps:
         routes=routes.chosen(settings.paths),
         ready=partial(_started, settings.traceparent),
         model_uuid=settings.model_uuid,
+        revision=settings.revision,
     )
 
 

@@ -5,7 +5,7 @@ was sent says what the caller got, also when they left in the middle.
 """
 
 from collections import deque
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -25,6 +25,7 @@ class _Choice(msgspec.Struct):
 
 class _Answer(msgspec.Struct):
     usage: _Usage | None = None
+    error: Any = None
     choices: list[_Choice] = []
 
 
@@ -45,6 +46,10 @@ class Meter:
         self._parts.append(part)
         if self._by_choice is not None:
             self._by_choice |= _completions(part)
+
+    def failed(self) -> bool:
+        """Whether a stream ended with an error: its status had been sent by then, as 200."""
+        return self._streamed and any(answer.error is not None for answer in _chunks(b"".join(self._parts)))
 
     def tokens(self) -> tuple[int, int]:
         """(prompt, completion) tokens; zeros when the engine had not counted anything yet."""

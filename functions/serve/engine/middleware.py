@@ -29,6 +29,7 @@ App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 # What the caller of a broken connection would have seen; nginx's number for it.
 CLIENT_CLOSED: Final = 499
 _FIRST_ERROR: Final = 400
+_FAILED: Final = 500
 _STREAM: Final = b"text/event-stream"
 _LOG = logging.getLogger("torpor.engine")
 
@@ -65,6 +66,7 @@ class Deps:
     ready: Callable[[], None] = lambda: None
     routes: Mapping[bytes, Route] = field(default_factory=lambda: routes.ROUTES)
     model_uuid: str = ""
+    revision: str = ""
 
 
 class Middleware:
@@ -129,9 +131,12 @@ class Middleware:
         caller = await self._caller(scope)
         body = await _body(receive, self._deps.max_body_bytes)
         choices = routes.check_body(body, self._deps.max_choices, self._deps.max_inputs)
-        call = Call(log.request_id.get(), caller, self._deps.names[1], choices)
+        call = Call(log.request_id.get(), caller, self._deps.names[1], choices, self._deps.revision)
         try:
             await self._app(_inner(scope, call.request_id), _replay(body, receive), call.watch(send))
+        except Exception:
+            call.fail()
+            raise
         finally:
             record = call.record()
             span.attributes |= _described(record)
@@ -152,12 +157,14 @@ class Middleware:
 class Call:
     """One generating request from its authorisation to its usage record."""
 
-    def __init__(self, request_id: str, caller: Identity, model_name: str, choices: int) -> None:
+    def __init__(self, request_id: str, caller: Identity, model_name: str, choices: int, revision: str = "") -> None:
         self.request_id = request_id
         self._caller = caller
         self._model_name = model_name
         self._choices = choices
+        self._revision = revision
         self._streamed = False
+        self._first_token_ms: int | None = None
         self._meter = Meter(streamed=False)
         self._started_at = datetime.now(UTC)
         self._started = time.monotonic()
@@ -171,7 +178,7 @@ class Call:
             if message["type"] == "http.response.start":
                 message = self._begin(message)
             elif message["type"] == "http.response.body":
-                self._meter.feed(message.get("body", b""))
+                self._feed(message.get("body", b""))
                 self._complete = not message.get("more_body", False)
             await send(message)
 
@@ -185,10 +192,19 @@ class Call:
         self._meter = Meter(streamed=self._streamed, choices=self._choices)
         return {**message, "headers": [*headers, (b"x-request-id", self.request_id.encode())]}
 
+    def _feed(self, part: bytes) -> None:
+        if part and self._streamed and self._first_token_ms is None:
+            self._first_token_ms = self._elapsed_ms()
+        self._meter.feed(part)
+
+    def fail(self) -> None:
+        """The engine raised: whoever is still there gets 500 of the server around it, or a torn stream."""
+        self._status, self._complete = _FAILED, True
+
     @property
     def worth_recording(self) -> bool:
-        """Errors of the request itself used nothing."""
-        return self._status < _FIRST_ERROR or self._status == CLIENT_CLOSED
+        """Errors of the request itself used nothing and say nothing of the revision; those of the engine do."""
+        return self._status < _FIRST_ERROR or self._status == CLIENT_CLOSED or self._status >= _FAILED
 
     def record(self) -> UsageRecord:
         """What was used, as far as the engine had counted when the answer ended or was cut off."""
@@ -201,10 +217,21 @@ class Call:
             prompt_tokens=prompt_tokens,
             completion_tokens=completion_tokens,
             started_at=self._started_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            duration_ms=round((time.monotonic() - self._started) * 1000),
-            status=self._status if self._complete else CLIENT_CLOSED,
+            duration_ms=self._elapsed_ms(),
+            status=self._outcome(),
             streamed=self._streamed,
+            revision=self._revision,
+            first_token_ms=self._first_token_ms,
         )
+
+    def _outcome(self) -> int:
+        """The status as the caller met it; an error inside a stream comes after its 200."""
+        if not self._complete:
+            return CLIENT_CLOSED
+        return _FAILED if self._meter.failed() else self._status
+
+    def _elapsed_ms(self) -> int:
+        return round((time.monotonic() - self._started) * 1000)
 
 
 def _described(record: UsageRecord) -> dict[str, str | int]:

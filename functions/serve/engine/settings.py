@@ -18,6 +18,9 @@ class EdgeSettings:
         default="",
         why="the model: which manifest (manifests/<uuid>.json), and in every log line",
     )
+    revision: str = setting(
+        env="K_REVISION", default="", why="the revision that this engine is of, for its usage; Knative sets it"
+    )
     traceparent: str = setting(
         env="TRACEPARENT", default="", why="the trace in which this revision was made; its engine starts in that trace"
     )

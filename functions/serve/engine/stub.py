@@ -11,8 +11,10 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Final
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -43,7 +45,21 @@ SENTENCE: Final = [
     "word",
 ]
 DEFAULT_TOKENS: Final = 16
+_PERCENT: Final = 100
 EMBEDDING: Final = (0.6, 0.8)
+
+
+class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the stub pretends to be a certain model.
+
+    text: said instead of the sentence. fails_percent: so many of a hundred requests are answered with 500, spread evenly.
+    delay_ms: before the first word. breaks: a stream ends with an error after its first word.
+    """
+
+    text: str = ""
+    fails_percent: int = 0
+    delay_ms: int = 0
+    breaks: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +69,22 @@ class StubSettings(EdgeSettings, ListenSettings):
     token_delay_ms: int = setting(
         env="TORPOR_STUB_TOKEN_DELAY_MS", default=0, unit="ms", why="how long a word takes, to test slow streams"
     )
+    behaviour: str = setting(
+        env="TORPOR_STUB_BEHAVIOUR",
+        default="{}",
+        why="JSON, model name to `text`, `fails_percent`, `delay_ms`, `breaks`: what a good or a bad model would do",
+    )
+
+    @property
+    def pretended(self) -> Behaviour:
+        """What this model is to do. Raises msgspec.ValidationError for a behaviour that the stub does not have."""
+        known = msgspec.json.decode(self.behaviour, type=dict[str, Behaviour])
+        return known.get(self.model_name, Behaviour())
 
 
 def build(settings: StubSettings) -> Starlette:
     """The routes, without the edge."""
-    engine = Stub((settings.server_name, settings.model_name), settings.token_delay_ms / 1000)
+    engine = Stub((settings.server_name, settings.model_name), settings.token_delay_ms / 1000, settings.pretended)
     return Starlette(
         routes=[
             Route("/health", engine.health, methods=["GET"]),
@@ -72,9 +99,11 @@ def build(settings: StubSettings) -> Starlette:
 class Stub:
     """The routes' handlers. delay_s: seconds per word."""
 
-    def __init__(self, names: tuple[str, str], delay_s: float) -> None:
+    def __init__(self, names: tuple[str, str], delay_s: float, behaviour: Behaviour) -> None:
         self._names = names
         self._delay_s = delay_s
+        self._behaviour = behaviour
+        self._numbers = count(1)
 
     async def health(self, _: Request) -> Response:
         """Ready as soon as it listens."""
@@ -114,12 +143,15 @@ class Stub:
     async def _answer(self, request: Request, wish: dict[str, Any], shape: "Shape") -> Response:
         if wish.get("model") not in self._names:
             return _error(404, f"The model `{wish.get('model')}` does not exist.", "NotFoundError")
+        await asyncio.sleep(self._behaviour.delay_ms / 1000)
+        if self._fails(next(self._numbers)):
+            return _error(500, "The stub was told to fail.", "InternalServerError")
         answer = Answer(
             shape=shape,
             id=shape.id_prefix + request.headers.get("x-request-id", ""),
             model=wish["model"],
             prompt_tokens=_words(wish.get("messages", wish.get("prompt"))),
-            words=_speech(wish.get("max_completion_tokens") or wish.get("max_tokens") or DEFAULT_TOKENS),
+            words=self._words(wish.get("max_completion_tokens") or wish.get("max_tokens") or DEFAULT_TOKENS),
             choices=wish.get("n") or 1,
         )
         if wish.get("stream"):
@@ -127,8 +159,21 @@ class Stub:
         await asyncio.sleep(self._delay_s * len(answer.words))
         return JSONResponse(answer.whole())
 
+    def _fails(self, number: int) -> bool:
+        """Whether the count of failures grows with this request."""
+        percent = self._behaviour.fails_percent
+        return number * percent // _PERCENT > (number - 1) * percent // _PERCENT
+
+    def _words(self, tokens: int) -> list[str]:
+        said = self._behaviour.text
+        return [f"{word} " for word in said.split()][:tokens] if said else _speech(tokens)
+
     async def _stream(self, answer: "Answer") -> AsyncIterator[str]:
         for spoken, word in enumerate(answer.words, start=1):
+            if self._behaviour.breaks and spoken > 1:
+                yield _event({"error": {"message": "The stub was told to break.", "code": 500}})
+                yield "data: [DONE]\n\n"
+                return
             await asyncio.sleep(self._delay_s)
             for index in range(answer.choices):
                 yield _event(answer.chunk(index, word, spoken))
