@@ -93,3 +93,13 @@ RETURNING id;
 SELECT k.id, k.key_sha256, k.username, k.models, k.actions, k.expires_at, u.role
   FROM api_keys k JOIN users u USING (username)
  WHERE k.id = $1 AND k.revoked_at IS NULL AND k.expires_at > now();
+
+-- name: keep_key
+-- The key of a service, which lives as long as its Secret: it is replaced by another one and not renewed.
+INSERT INTO api_keys (id, key_sha256, name, username, models, actions, expires_at)
+VALUES ($1, $2, $3, $4, '{*}', $5, now() + interval '100 years')
+ON CONFLICT (id) DO NOTHING;
+
+-- name: revoke_other_keys
+-- All keys of a user but one.
+UPDATE api_keys SET revoked_at = now() WHERE username = $1 AND id <> $2 AND revoked_at IS NULL;

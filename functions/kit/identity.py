@@ -29,10 +29,15 @@ CACHE_SIZE: Final = 4096
 # A verdict outlives its signing key by this at most, so that a withdrawn key is soon worth nothing.
 VERDICT_TTL_S: Final = 600.0
 
+# To call in somebody's name: what is used counts for that person.
+DELEGATE: Final = "delegate"
+SERVICE: Final = "service"
 ACTIONS_OF_ROLE: Final[Mapping[str, tuple[str, ...]]] = {
     "user": ("infer", "read"),
     "operator": ("infer", "read", "operate"),
     "admin": ("infer", "read", "operate", "admin"),
+    # Functions of ours that call others; given by the setup Job alone, to nobody whom people make.
+    SERVICE: ("infer", DELEGATE),
 }
 _REQUIRED_CLAIMS: Final = ("exp", "iat", "sub", "jti", "role", "aud", "iss")
 

@@ -24,6 +24,7 @@ from functions.kit.publisher import HttpPublisher
 from functions.kit.signature import Keyring
 from functions.kit.trust import Trust
 from functions.serve import desk, planning, records, traces
+from functions.serve.asking import Asker
 from functions.serve.deps import Deps
 from functions.serve.desk import Desk
 from functions.serve.handlers import Handlers
@@ -36,7 +37,7 @@ from functions.serve.settings import Settings
 
 def build(settings: Settings) -> Starlette:
     """The function, from its settings; everything it depends on opens at first use."""
-    db = Database(settings.database_url)
+    db, objects = Database(settings.database_url), settings.objects()
     trust = Trust(settings.namespace, Keyring(settings.event_keys))
     return app.build(
         routes(
@@ -48,6 +49,8 @@ def build(settings: Settings) -> Starlette:
                 verifier=remote.verifier(settings.jwks_url, settings.verify_url),
                 runtimes=Runtimes(settings.runtimes_dir),
                 trust=trust,
+                objects=objects,
+                asker=Asker(settings.ingress_url, settings.inference_key),
             )
         ),
         ready={"PostgreSQL": db.ping},

@@ -6,7 +6,9 @@ from typing import Protocol
 from functions.kit.bus import Bus
 from functions.kit.db import Database
 from functions.kit.identity import Identity
+from functions.kit.objects import Objects
 from functions.kit.trust import Trust
+from functions.serve.asking import Asker
 from functions.serve.cluster import Kubernetes
 from functions.serve.runtimes import Runtimes
 from functions.serve.settings import Settings
@@ -22,7 +24,11 @@ class Verifies(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """Database, Broker, Kubernetes API, the verifier of tokens, the runtimes of this installation, and whose events are believed."""
+    """What serve works with.
+
+    db, bus, api, objects: PostgreSQL, the Broker, the Kubernetes API and S3. asker: serve's own questions to models.
+    verifier: of tokens. trust: whose events are believed. runtimes: of this installation.
+    """
 
     settings: Settings
     db: Database
@@ -31,3 +37,5 @@ class Deps:
     verifier: Verifies
     runtimes: Runtimes
     trust: Trust
+    objects: Objects
+    asker: Asker

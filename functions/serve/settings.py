@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 from functions.kit.kube import SERVICE_ACCOUNT
-from functions.kit.platform import Platform
-from functions.kit.settings import setting
+from functions.kit.platform import Bucket, Platform
+from functions.kit.settings import Secret, setting
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(Platform):
+class Settings(Platform, Bucket):
     """Where everything is, and what this installation serves with."""
 
     kube_url: str = setting(
@@ -58,4 +58,14 @@ class Settings(Platform):
         "kourier-internal.kourier-system",
         env="TORPOR_INGRESS_SERVICE",
         why="<service>.<namespace> behind which Knative routes by host; the default is Kourier's internal listener",
+    )
+    ingress_url: str = setting(
+        "http://kourier-internal.kourier-system.svc.cluster.local",
+        env="TORPOR_INGRESS_URL",
+        why="where serve itself asks models: whatever routes by host on this cluster; the default is Kourier's internal "
+        "listener",
+    )
+    inference_key: Secret = setting(
+        env="TORPOR_INFERENCE_KEY",
+        why="serve's own API key for asking models, which the setup Job makes and keeps in the Secret torpor-inference",
     )

@@ -11,6 +11,9 @@ from typing import Final
 BROKER_INGRESS: Final = ("knative-eventing", "broker-ingress")
 """Namespace and name of the Service that takes events for all brokers, as on a cluster (eventing `pkg/broker`)."""
 
+INGRESS: Final = ("kourier-system", "kourier-internal")
+"""Namespace and name of the listener behind which Knative routes by host (net-kourier); here the front door does that."""
+
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 # http(s)://<service>.<namespace>.svc[.cluster.local][:80|:443], and nothing of a host name after it.
 _CLUSTER_URL = re.compile(
@@ -45,6 +48,8 @@ class Addresses:
     def _replacement(self, found: re.Match[str]) -> str:
         if (found["namespace"], found["service"]) == ("default", "kubernetes"):
             return self.kube
+        if (found["namespace"], found["service"]) == INGRESS:
+            return self.front
         return self.service(found["namespace"], found["service"])
 
 

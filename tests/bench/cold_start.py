@@ -45,6 +45,7 @@ ENVIRONMENT: Mapping[str, str] = {
     "TORPOR_S3_BUCKET": "torpor",
     "TORPOR_S3_ACCESS_KEY": "a",
     "TORPOR_S3_SECRET_KEY": "b",
+    "TORPOR_INFERENCE_KEY": "c",
     "TORPOR_PUBLIC_URL": "http://127.0.0.1:9",
 }
 

@@ -12,7 +12,7 @@ HARDENED = {
     "capabilities": {"drop": ["ALL"]},
     "seccompProfile": {"type": "RuntimeDefault"},
 }
-# Who talks to the Kubernetes API: serve creates models' services, setup writes one Secret.
+# Who talks to the Kubernetes API: serve creates models' services, setup writes two Secrets.
 WITH_TOKEN = {"torpor-serve", "torpor-setup"}
 
 
@@ -65,14 +65,14 @@ def test_no_role_has_a_wildcard(objects: Sequence[Object]) -> None:
     assert [] == [each["metadata"]["name"] for each in objects if each["kind"].startswith("ClusterRole")]
 
 
-def test_reading_secrets_is_limited_to_one(objects: Sequence[Object]) -> None:
-    """Setup may read the Secret that it writes; nobody may read or list the others."""
+def test_reading_secrets_is_limited_to_those_that_setup_makes(objects: Sequence[Object]) -> None:
+    """Setup may read the Secrets that it writes; nobody may read or list the others."""
     readers = [
         (name, rule.get("resourceNames"))
         for name, rule in rules(objects)
         if "secrets" in rule["resources"] and rule["verbs"] != ["create"]
     ]
-    assert [("torpor-setup", ["torpor-admin"])] == readers
+    assert [("torpor-setup", ["torpor-admin", "torpor-inference"])] == readers
 
 
 def test_no_secret_is_committed(objects: Sequence[Object]) -> None:

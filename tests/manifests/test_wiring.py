@@ -25,6 +25,7 @@ REQUIRED = (
     "TORPOR_S3_BUCKET",
     "TORPOR_S3_ACCESS_KEY",
     "TORPOR_S3_SECRET_KEY",
+    "TORPOR_INFERENCE_KEY",
 )
 # Kubelet and Broker call these directly; nobody comes to them through the gateway.
 INSIDE = {("GET", "/healthz"), ("GET", "/readyz"), ("POST", "/events"), ("POST", "/deadletters")}

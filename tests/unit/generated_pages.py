@@ -40,6 +40,7 @@ _ENVIRONMENT: Final = {
             "TORPOR_S3_BUCKET",
             "TORPOR_S3_ACCESS_KEY",
             "TORPOR_S3_SECRET_KEY",
+            "TORPOR_INFERENCE_KEY",
         ),
         "x",
     ),

@@ -23,6 +23,8 @@ HERE = Addresses(front="http://127.0.0.1:8780", kube="https://127.0.0.1:6443")
             "http://broker-ingress.knative-eventing.svc.cluster.local/torpor/default",
             "http://127.0.0.1:8780/_svc/knative-eventing/broker-ingress/torpor/default",
         ),
+        # Whatever Knative's ingress routes by host, the front door does.
+        ("http://kourier-internal.kourier-system.svc.cluster.local", "http://127.0.0.1:8780"),
         ("https://kubernetes.default.svc", "https://127.0.0.1:6443"),
         ("https://kubernetes.default.svc.cluster.local:443/api", "https://127.0.0.1:6443/api"),
         ("a=http://x.y.svc, b=http://z.y.svc", "a=http://127.0.0.1:8780/_svc/y/x, b=http://127.0.0.1:8780/_svc/y/z"),

@@ -28,6 +28,11 @@ SETTINGS = Settings(
     database_url=Secret("postgresql://torpor:hunter2@db/torpor"),
     event_keys=FUNCTION_KEYS,
     public_url="http://front.example/",
+    s3_endpoint="http://s3.example",
+    s3_bucket="torpor",
+    s3_access_key=Secret("none"),
+    s3_secret_key=Secret("none"),
+    inference_key=Secret("none"),
 )
 METADATA = {"config": SMOLLM2, "weights_bytes": 269_030_016, "parameters": {"BF16": 134_515_008}}
 MODEL = Model(SERVER.model_uuid, SERVER.model_name, "available", METADATA)

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from functions.auth.kept import SetupError
 from functions.auth.passwords import Passwords
-from functions.auth.setup import SECRET_NAME, SetupError, ensure_admin
+from functions.auth.setup import SECRET_NAME, ensure_admin
 from functions.kit.db import Database
 from functions.kit.kube import Kube, KubeError, path
 from functions.kit.settings import Secret

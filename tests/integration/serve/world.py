@@ -26,6 +26,7 @@ from functions.kit.problem import Unauthorized
 from functions.kit.publisher import PublishError
 from functions.kit.settings import Secret
 from functions.serve.app import routes
+from functions.serve.asking import Asker
 from functions.serve.deps import Deps
 from functions.serve.runtimes import Runtimes
 from functions.serve.settings import Settings
@@ -300,10 +301,17 @@ async def world(database_url: str, credentials: Path) -> AsyncIterator[World]:
             event_keys=FUNCTION_KEYS,
             kube_url=str(server.make_url("")),
             default_runtime="vllm-cpu",
+            s3_endpoint="http://127.0.0.1:1",
+            s3_bucket="none",
+            s3_access_key=Secret(""),
+            s3_secret_key=Secret(""),
+            ingress_url="http://127.0.0.1:1",
+            inference_key=Secret("serves-key"),
         )
         kube = Kube(settings.kube_url, str(credentials))
         api = Mortal(kube, calls_left=-1)
-        deps = Deps(settings, db, Bus(db, "/torpor/serve", broker, KEYRING), api, Roles(), Runtimes(), TRUST)
+        bus, asker = Bus(db, "/torpor/serve", broker, KEYRING), Asker(settings.ingress_url, settings.inference_key)
+        deps = Deps(settings, db, bus, api, Roles(), Runtimes(), TRUST, settings.objects(), asker)
         transport = httpx.ASGITransport(app.build(routes(deps), ready={}))
         caller = {"authorization": "Bearer operator"}
         async with httpx.AsyncClient(transport=transport, base_url="http://serve", headers=caller) as http:
@@ -311,5 +319,6 @@ async def world(database_url: str, credentials: Path) -> AsyncIterator[World]:
             for name, role in (("a-operator", "operator"), ("a-admin", "admin"), ("somebody", "operator")):
                 await add_user(db, name, role)
             yield World(http, db, cluster, broker, api)
+        await asker.close()
         await kube.close()
     await db.close()
