@@ -7,7 +7,7 @@ import pytest
 from kn_model.local.addresses import Addresses
 from kn_model.local.objects.conditions import Condition, read, summary, written
 from kn_model.local.serving.instance import StartFailed
-from kn_model.local.serving.objects import KEPT_IDLE_REVISIONS, forgettable, revision_for
+from kn_model.local.serving.objects import revision_for
 from kn_model.local.serving.replicas import State
 from kn_model.local.serving.status import configuration_status, revision_status, traffic
 
@@ -117,13 +117,6 @@ def test_revisions_are_named_by_generation() -> None:
     assert (made["name"], made["annotations"], made["ownerReferences"][0]["uid"]) == ("x-00007", {}, "u")
     configuration["spec"]["template"]["metadata"] = {"name": "x-mine"}  # type: ignore[index]
     assert revision_for(configuration)["metadata"]["name"] == "x-mine"
-
-
-def test_old_revisions_are_forgotten_but_not_those_in_use() -> None:
-    """Beyond the number that is kept, the oldest go first; active and pinned ones never."""
-    revisions = [revision(f"x-{number:05d}", generation=number) for number in range(1, KEPT_IDLE_REVISIONS + 5)]
-    revisions[1]["metadata"]["annotations"] = {"serving.knative.dev/no-gc": "true"}
-    assert forgettable(revisions, {"x-00001"}) == ["x-00003", "x-00004"]
 
 
 def test_the_transition_time_moves_with_the_status_alone() -> None:

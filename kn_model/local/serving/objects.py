@@ -4,15 +4,13 @@ Names, labels and annotations are Knative's (knative/serving `pkg/reconciler/{se
 """
 
 import copy
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from kn_model.local.objects.kinds import CONFIGURATION, REVISION, ROUTE, Kind, Object
 
 LABEL: Final = "serving.knative.dev/"
 SERVICE_LABEL: Final = LABEL + "service"
-KEPT_IDLE_REVISIONS: Final = 20
-"""Revisions without traffic that are kept: `min-non-active-revisions` of config-gc."""
 _PASSED_ON: Final = ("networking.knative.dev/visibility",)
 _CREATORS: Final = (LABEL + "creator", LABEL + "lastModifier")
 
@@ -61,18 +59,6 @@ def revision_for(configuration: Json) -> Object:
         },
         "spec": copy.deepcopy(template["spec"]),
     }
-
-
-def forgettable(revisions: Sequence[Json], active: Collection[str]) -> Sequence[str]:
-    """The oldest Revisions beyond those that are kept, none of them active nor pinned by `no-gc`."""
-    idle = [
-        revision["metadata"]
-        for revision in revisions
-        if revision["metadata"]["name"] not in active
-        and (revision["metadata"].get("annotations") or {}).get(LABEL + "no-gc") != "true"
-    ]
-    idle.sort(key=lambda metadata: int(metadata["labels"][LABEL + "configurationGeneration"]))
-    return [metadata["name"] for metadata in idle[: max(0, len(idle) - KEPT_IDLE_REVISIONS)]]
 
 
 def _owned(kind: Kind, service: Json) -> Object:

@@ -12,7 +12,7 @@ A revision that was Ready when the runtime last ran stays Ready and starts with 
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from kn_model.local.addresses import Addresses
@@ -25,6 +25,7 @@ from kn_model.local.objects.conditions import read, timestamp
 from kn_model.local.objects.history import WatchEvent
 from kn_model.local.objects.kinds import CONFIGURATION, REVISION, ROUTE, SERVICE, Object
 from kn_model.local.objects.store import ObjectStore
+from kn_model.local.serving import collection
 from kn_model.local.serving import objects as serving_objects
 from kn_model.local.serving import status as serving_status
 from kn_model.local.serving.autoscaler import policy
@@ -129,7 +130,8 @@ class Serving:
         route = await self._apply(serving_objects.route_for(service))
         latest = await self._latest_revision(configuration)
         await self._revisions(key, route, latest)
-        await self._statuses(service, configuration, route, latest)
+        route = await self._statuses(service, configuration, route, latest)
+        await self._collect(key, route, latest)
 
     async def _apply(self, wanted: Object) -> Object:
         kind = kinds.kind_of(wanted)
@@ -145,7 +147,8 @@ class Serving:
 
     async def _revisions(self, key: Key, route: Object, latest: Object) -> None:
         """Replicas and status of each revision; those that nobody can call are let go."""
-        callable_ = _named(route) | {latest["metadata"]["name"]}
+        reachable = _reachable(route, latest)
+        callable_ = {*reachable, latest["metadata"]["name"]}
         revisions = self._store.list(REVISION, key[0], labels=f"{SERVICE_LABEL}={key[1]}")
         for revision in revisions:
             name = revision["metadata"]["name"]
@@ -154,11 +157,24 @@ class Serving:
                 self._forget((key[0], name), revision["metadata"]["uid"])
                 continue
             replicas = self._replicas_of(revision, key)
-            replicas.reachable = name in _reachable(route, latest)
+            replicas.reachable = name in reachable
             replicas.wake()
             status = serving_status.revision_status(revision, replicas.state(), timestamp())
             await self._store.set_status(REVISION, *_key(revision), status)
-        for name in serving_objects.forgettable(revisions, callable_):
+
+    async def _collect(self, key: Key, route: Object, latest: Object) -> None:
+        """Say of each revision whether anything leads to it; let those go that nothing has led to for long."""
+        reachable, now = _reachable(route, latest), timestamp()
+        revisions = self._store.list(REVISION, key[0], labels=f"{SERVICE_LABEL}={key[1]}")
+        marked = [
+            collection.labelled(each, key[1], now, routed=each["metadata"]["name"] in reachable) for each in revisions
+        ]
+        for before, after in zip(revisions, marked, strict=True):
+            if before != after:
+                await self._store.update(after)
+        latest_ready = _latest_ready({each["metadata"]["name"]: each for each in revisions})
+        retention = collection.Retention.of(self._store.find(kinds.CONFIG_MAP, *collection.CONFIG))
+        for name in collection.forgettable(marked, latest_ready, retention, now):
             await self._store.delete(REVISION, key[0], name)
 
     def _replicas_of(self, revision: Object, service: Key) -> Replicas:
@@ -187,8 +203,8 @@ class Serving:
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)
 
-    async def _statuses(self, service: Object, configuration: Object, route: Object, latest: Object) -> None:
-        """Bottom up, so that each is made of what was just written."""
+    async def _statuses(self, service: Object, configuration: Object, route: Object, latest: Object) -> Object:
+        """Bottom up, so that each is made of what was just written. Answers the Route with its traffic."""
         now, key = timestamp(), _key(service)
         found = self._store.list(REVISION, key[0], labels=f"{SERVICE_LABEL}={key[1]}")
         revisions = {revision["metadata"]["name"]: revision for revision in found}
@@ -202,6 +218,7 @@ class Serving:
         )
         self._directory.put(*key, _entries(key[1], route))
         await self._store.set_status(SERVICE, *key, serving_status.service_status(service, configuration, route, now))
+        return route
 
 
 def _key(obj: Mapping[str, Any]) -> Key:
@@ -220,13 +237,16 @@ def _service_of(event: WatchEvent) -> Key | None:
 
 def _named(route: Object) -> set[str]:
     """Revisions that the route leads to now, or wants to."""
-    now = (route.get("status") or {}).get("traffic") or []
-    return {target["revisionName"] for target in [*now, *route["spec"]["traffic"]] if target.get("revisionName")}
+    return {target["revisionName"] for target in _targets(route) if target.get("revisionName")}
+
+
+def _targets(route: Object) -> Sequence[Mapping[str, Any]]:
+    return [*((route.get("status") or {}).get("traffic") or []), *route["spec"]["traffic"]]
 
 
 def _reachable(route: Object, latest: Object) -> Collection[str]:
     """As `_named`; the newest revision only when some target follows it (a pinned route cannot reach it)."""
-    follows = any(not target.get("revisionName") for target in route["spec"]["traffic"])
+    follows = any(target.get("latestRevision") for target in _targets(route))
     return _named(route) | ({latest["metadata"]["name"]} if follows else set())
 
 

@@ -61,6 +61,81 @@ async def test_traffic_to_a_missing_revision_leaves_the_old_traffic(runtime: Any
     assert (await runtime.get("/_svc/torpor/hello/"))["revision"] == "hello-00001"
 
 
+async def test_traffic_waits_for_the_revision_that_it_names(runtime: Any, echo: Any) -> None:
+    """A target that still starts changes nothing for callers, and takes all of them once it is ready."""
+    await runtime.store.create(echo("hello"))
+    await runtime.ready("hello")
+    pinned = [_share("hello-00002", 100)]
+    await runtime.store.update(echo("hello", env={"START_DELAY": "1"}, traffic=pinned))
+    await runtime.until(lambda: _routes_ready(runtime) == "Unknown", "the route waits")
+    assert (await runtime.get("/_svc/torpor/hello/"))["revision"] == "hello-00001"
+    await runtime.ready("hello")
+    assert (await runtime.get("/_svc/torpor/hello/"))["revision"] == "hello-00002"
+
+
+async def test_latest_means_the_latest_that_was_ready(runtime: Any, echo: Any) -> None:
+    """A revision that fails to start takes no call: 100 % of `latestRevision` stay where they were, the tag too."""
+    follows = [{"latestRevision": True, "percent": 100, "tag": "newest"}]
+    await runtime.store.create(echo("hello", traffic=follows))
+    await runtime.ready("hello")
+    await runtime.store.update(echo("hello", env={"FAIL": "1"}, traffic=follows))
+
+    def failed() -> bool:
+        service = runtime.store.get(kinds.SERVICE, "torpor", "hello")
+        return bool(service["status"]["latestCreatedRevisionName"] == "hello-00002" and _ready(service) == "False")
+
+    await runtime.until(failed, "the new revision fails")
+    service = runtime.store.get(kinds.SERVICE, "torpor", "hello")
+    assert (_routes_ready(runtime), service["status"]["latestReadyRevisionName"]) == ("True", "hello-00001")
+    for path in ("/_svc/torpor/hello/", "/_svc/torpor/newest-hello/"):
+        assert (await runtime.get(path))["revision"] == "hello-00001"
+
+
+async def test_a_revision_without_a_route_ignores_its_min_scale(runtime: Any, echo: Any) -> None:
+    """Where traffic names revisions alone, a new one proves itself, goes to zero, and says that it is in reserve."""
+    await runtime.store.create(echo("hello"))
+    await runtime.ready("hello")
+    always = {"autoscaling.knative.dev/min-scale": "1"}
+    pinned = [_share("hello-00001", 100)]
+    await runtime.store.update(echo("hello", annotations=always, env={"V": "2"}, traffic=pinned))
+
+    def slept() -> bool:
+        found = runtime.store.find(kinds.REVISION, "torpor", "hello-00002")
+        return bool(found and _ready(found) == "True" and found["status"]["actualReplicas"] == 0)
+
+    await runtime.until(slept, "it was ready and went to zero")
+    await runtime.until(lambda: _routing(runtime) == {"hello-00001": "active", "hello-00002": "reserve"}, "is labelled")
+    candidate = {"latestRevision": True, "percent": 0, "tag": "candidate"}
+    await runtime.store.merge_patch(kinds.SERVICE, "torpor", "hello", {"spec": {"traffic": [*pinned, candidate]}})
+    await runtime.until(lambda: not slept(), "a tag at 0 % is a route: min-scale holds again")
+    assert _routing(runtime) == {"hello-00001": "active", "hello-00002": "active"}
+
+
+async def test_idle_revisions_are_collected_as_config_gc_says(runtime: Any, echo: Any) -> None:
+    """With nothing to be kept, a revision without traffic goes, unless it is pinned."""
+    data = {
+        "retain-since-create-time": "0s",
+        "retain-since-last-active-time": "0s",
+        "min-non-active-revisions": "0",
+    }
+    where = {"name": "config-gc", "namespace": "knative-serving"}
+    await runtime.store.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": where, "data": data})
+    await runtime.store.create(echo("hello", annotations={"serving.knative.dev/no-gc": "true"}))
+    await runtime.ready("hello")
+    for version in "23":
+        await runtime.store.update(echo("hello", env={"V": version}))
+        await runtime.ready("hello")
+    await runtime.until(lambda: _routing(runtime).keys() == {"hello-00001", "hello-00003"}, "the middle one goes")
+
+
+async def test_instances_know_whose_they_are(runtime: Any, echo: Any) -> None:
+    """K_SERVICE, K_CONFIGURATION and K_REVISION are injected, over whatever the manifest says."""
+    await runtime.store.create(echo("hello"))
+    await runtime.ready("hello")
+    env = await runtime.get("/_svc/torpor/hello/env")
+    assert ("hello", "hello", "hello-00001") == (env["K_SERVICE"], env["K_CONFIGURATION"], env["K_REVISION"])
+
+
 async def test_http_routes_lead_outside_calls_in(runtime: Any, echo: Any) -> None:
     """The longest prefix wins, methods count, a prefix is replaced; no route is 404."""
     await runtime.store.create(echo("hello"))
@@ -115,6 +190,18 @@ def _share(revision: str, percent: int) -> dict[str, Any]:
 def _routes_ready(runtime: Any) -> str:
     conditions = runtime.store.get(kinds.SERVICE, "torpor", "hello")["status"]["conditions"]
     return str(next(one["status"] for one in conditions if one["type"] == "RoutesReady"))
+
+
+def _ready(obj: dict[str, Any]) -> str:
+    conditions = (obj.get("status") or {}).get("conditions") or []
+    return str(next((one["status"] for one in conditions if one["type"] == "Ready"), ""))
+
+
+def _routing(runtime: Any) -> dict[str, str]:
+    """Revision -> its routing state."""
+    label = "serving.knative.dev/routingState"
+    revisions = runtime.store.list(kinds.REVISION)
+    return {each["metadata"]["name"]: each["metadata"]["labels"].get(label, "") for each in revisions}
 
 
 def _route(name: str, prefix: str, service: str, *, method: str | None = None, replace: str | None = None) -> Any:
