@@ -137,7 +137,7 @@ class Inputs:
     async def usage(self, event: CloudEvent) -> None:
         """`usage.recorded`: a batch from an engine."""
         async with self._deps.bus.transaction(cause=event) as unit:
-            await usage.store(unit, event)
+            await usage.store(unit, event, self._deps.trust.namespace)
 
     async def tick(self, _: CloudEvent) -> None:
         """The tick: send what the outbox still holds, forget old history."""

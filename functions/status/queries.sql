@@ -100,6 +100,14 @@ FROM unnest($3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[
             $11::timestamptz[], $12::int[], $13::int[], $14::boolean[], $15::text[], $16::int[]) AS record
 ON CONFLICT (event_source, event_id, position) DO NOTHING;
 
+-- name: note_measured
+-- The rollouts under way of a server whose usage was just stored, each at most once a second: the first usage of a second
+-- takes it, the tick has the rest. In the future is before a clock was set back.
+UPDATE rollouts SET measured_at = now()
+WHERE namespace = $1 AND server_name = $2 AND finished_at IS NULL
+  AND (measured_at IS NULL OR measured_at < now() - interval '1 second' OR measured_at > now() + interval '2 minutes')
+RETURNING uuid;
+
 -- name: add_dead_letter
 -- Keep an event that nobody could handle, once per destination that failed; a later failure brings the newer reason,
 -- and says that a redrive is over.

@@ -9,7 +9,7 @@ import msgspec
 
 from functions.kit.bus import Unit
 from functions.kit.db import queries
-from functions.kit.events import CloudEvent, UsageRecord, UsageRecorded
+from functions.kit.events import CloudEvent, RolloutMeasured, UsageRecord, UsageRecorded
 from functions.kit.identity import Identity
 from functions.kit.problem import BadRequest, Reject
 from functions.status import paging
@@ -98,13 +98,19 @@ def _aware(text: str) -> datetime:
         raise ValueError(f"{text!r} is before the year 1 or after 9999 in UTC") from error
 
 
-async def store(unit: Unit, event: CloudEvent) -> None:
-    """Store the records of a `usage.recorded` event. Raises Reject for one that cannot be counted."""
+async def store(unit: Unit, event: CloudEvent, namespace: str) -> None:
+    """Store the records of a `usage.recorded` event. Raises Reject for one that cannot be counted.
+
+    Where the server's rollout is under way, its gates are looked at with the new figures: `rollout.measured` leaves.
+    """
     batch = event.decode(UsageRecorded)
     rows = [_row(batch.server, position, record) for position, record in enumerate(batch.records)]
-    if rows:
-        columns = [list(column) for column in zip(*rows, strict=True)]
-        await unit.connection.execute(SQL.add_usage, event.source, event.id, *columns)
+    if not rows:
+        return
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    await unit.connection.execute(SQL.add_usage, event.source, event.id, *columns)
+    for rollout in await unit.connection.fetch(SQL.note_measured, namespace, batch.server):
+        unit.emit(RolloutMeasured(rollout["uuid"]))
 
 
 def _row(server: str, position: int, record: UsageRecord) -> tuple[object, ...]:
