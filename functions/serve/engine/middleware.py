@@ -16,7 +16,7 @@ from functions.kit import log, trace
 from functions.kit.events import UsageRecord
 from functions.kit.identity import Identity
 from functions.kit.problem import Forbidden, Problem
-from functions.serve.engine import routes
+from functions.serve.engine import delegation, routes
 from functions.serve.engine.meter import Meter
 from functions.serve.engine.routes import Refusal, Route
 
@@ -125,7 +125,7 @@ class Middleware:
                 raise Forbidden(f"this credential does not cover the model {self._deps.names[1]}")
         except Problem as problem:
             raise _refusal(problem) from problem
-        return caller
+        return delegation.on_behalf(caller, scope["headers"])
 
     async def _generate(self, scope: Scope, receive: Receive, send: Send, span: trace.Span) -> None:
         caller = await self._caller(scope)
