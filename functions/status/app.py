@@ -22,12 +22,13 @@ from functions.kit.identity import Identity
 from functions.kit.publisher import HttpPublisher
 from functions.kit.signature import Keyring
 from functions.kit.trust import Trust
-from functions.status import deadletters, models, redrive, servers, usage
+from functions.status import deadletters, models, redrive, servers, unserved, usage
 from functions.status.deadletters import SQL
 from functions.status.deps import Deps
 from functions.status.letter_filter import Filter
 from functions.status.paging import Page
 from functions.status.settings import Settings
+from functions.status.unserved import Unserved
 
 Read = Callable[[Request, Identity], Awaitable[object]]
 
@@ -52,6 +53,7 @@ def routes(deps: Deps) -> Sequence[BaseRoute]:
         Route("/status", _get(deps, "read", reads.servers)),
         Route("/status/{name}", _get(deps, "read", reads.server)),
         Route("/usage", _get(deps, "read", reads.usage)),
+        Route("/m/{name}/{rest:path}", Unserved(deps).answer, methods=unserved.METHODS),
         Route("/deadletters", _get(deps, "operate", reads.dead_letters)),
         Route("/deadletters", inputs.dead_letter, methods=["POST"]),
         Route("/deadletters/redrive", _post(deps, "operate", redrives.matching), methods=["POST"]),

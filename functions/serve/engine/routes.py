@@ -10,6 +10,8 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from functions.kit import openai
+
 RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
 
@@ -61,19 +63,8 @@ class Refusal(Exception):
         self.headers = dict(headers or {})
 
     def body(self) -> bytes:
-        """The JSON document. Its types are those that OpenAI's clients map to exceptions."""
-        kind = _KINDS.get(self.status, "server_error")
-        return msgspec.json.encode({"error": {"message": str(self), "type": kind, "param": None, "code": self.code}})
-
-
-_KINDS: Final = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    403: "permission_error",
-    404: "not_found_error",
-    405: "invalid_request_error",
-    413: "invalid_request_error",
-}
+        """The JSON document."""
+        return openai.error(self.status, str(self), self.code)
 
 
 def chosen(paths: str) -> Mapping[bytes, Route]:
