@@ -11,8 +11,8 @@ from typing import Any, Final
 import aiohttp
 from yarl import URL
 
-from functions.download.guard import Guard, GuardedResolver
 from functions.download.problems import SourceRefused, SourceUnwell
+from functions.kit.guard import Guard, GuardedResolver
 from functions.kit.settings import Secret
 
 MAX_REDIRECTS: Final = 5

@@ -9,7 +9,8 @@ from pathlib import PurePosixPath
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from functions.download import addresses, names
+from functions.download import names
+from functions.kit import addresses
 
 # Repository names as the hub allows them: 96 characters of these, no leading dot or dash (huggingface_hub validates so).
 _SEGMENT: Final = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,95}$")

@@ -14,7 +14,7 @@ from functions.download.catalogue import Catalogues
 from functions.download.cleanup import Cleanup
 from functions.download.files import FileRows
 from functions.download.folders import Folders
-from functions.download.guard import Guard
+from functions.download.guard import source_guard
 from functions.download.http import SourceHttp
 from functions.download.hub import Hub
 from functions.download.planning import Planner
@@ -63,7 +63,7 @@ class Workshop:
     def __init__(self, settings: Settings, db: Database, bus: Bus, objects: S3Objects) -> None:
         self._http = _Http(
             hub=_trusting(settings, settings.hf_endpoint, settings.hf_token),
-            web=SourceHttp(Guard(settings.allowed_source_hosts), settings.stall_s, Secret(""), None),
+            web=SourceHttp(source_guard(settings.allowed_source_hosts), settings.stall_s, Secret(""), None),
             registry=_trusting(settings, settings.mlflow_url, settings.mlflow_token),
         )
         rows = FileRows(db)
@@ -86,7 +86,7 @@ def _trusting(settings: Settings, address: str, token: Secret) -> SourceHttp:
     """A way to a server of the operator's choice: it may be inside, which says nothing about what users may name."""
     url = URL(address)
     chosen = {url.host} if url.host else set()
-    guard = Guard({*settings.allowed_source_hosts, *chosen})
+    guard = source_guard({*settings.allowed_source_hosts, *chosen})
     return SourceHttp(guard, settings.stall_s, token, url.origin() if chosen else None)
 
 

@@ -6,9 +6,9 @@ import socket
 import pytest
 from yarl import URL
 
-from functions.download.addresses import NoHost, is_public, literal
-from functions.download.guard import Guard
+from functions.download.guard import source_guard
 from functions.download.problems import SourceRefused
+from functions.kit.addresses import NoHost, is_public, literal
 
 INSIDE = [
     # this network, private, shared, loopback, link-local (metadata of most clouds), IETF, documentation, AS112
@@ -89,7 +89,7 @@ def test_names_are_names(host: str) -> None:
 def test_plain_http_other_schemes_and_inside_hosts_are_refused(url: str) -> None:
     """No connection is made for these, and no name is looked up."""
     with pytest.raises(SourceRefused):
-        Guard().check(URL(url, encoded=True))
+        source_guard().check(URL(url, encoded=True))
 
 
 async def _both(_: str, __: socket.AddressFamily) -> list[str]:
@@ -99,12 +99,12 @@ async def _both(_: str, __: socket.AddressFamily) -> list[str]:
 async def test_one_inside_address_among_many_is_enough_to_refuse() -> None:
     """A name that answers both ways is an attack, not a choice."""
     with pytest.raises(SourceRefused, match="not a public address"):
-        await Guard(lookup=_both).resolve("mixed.example", socket.AF_UNSPEC)
+        await source_guard(lookup=_both).resolve("mixed.example", socket.AF_UNSPEC)
 
 
 async def test_a_host_that_the_operator_vouches_for_passes() -> None:
     """By name, whatever its address, and over plain http; a user name in its address does not."""
-    guard = Guard(["Mirror.local"], _both)
+    guard = source_guard(["Mirror.local"], _both)
     guard.check(URL("http://mirror.local/a"))
     assert await guard.resolve("mirror.local", socket.AF_UNSPEC) == ["8.8.8.8", "10.0.0.1"]
     for refused in ("http://other.local/a", "http://user@mirror.local/a", "ftp://mirror.local/a", "https://10.0.0.1/a"):
@@ -114,7 +114,7 @@ async def test_a_host_that_the_operator_vouches_for_passes() -> None:
 
 def test_nobody_is_led_from_https_to_http() -> None:
     """Not even to a vouched host: what came over https would go on in the open."""
-    guard = Guard(["mirror.local"])
+    guard = source_guard(["mirror.local"])
     guard.check(URL("http://mirror.local/b"), URL("http://mirror.local/a"))
     guard.check(URL("https://mirror.local/b"), URL("http://mirror.local/a"))
     with pytest.raises(SourceRefused, match="from https to http"):
@@ -123,7 +123,7 @@ def test_nobody_is_led_from_https_to_http() -> None:
 
 async def test_a_socket_opens_to_checked_addresses_alone() -> None:
     """Whatever way a library might find around the resolver."""
-    guard = Guard(["mirror.local"], _both)
+    guard = source_guard(["mirror.local"], _both)
     info = (socket.AF_INET, socket.SOCK_STREAM, 0, "")
     with pytest.raises(SourceRefused):
         guard.socket_to((*info, ("10.0.0.1", 443)))

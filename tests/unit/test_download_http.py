@@ -17,9 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from yarl import URL
 
-from functions.download.guard import Guard
+from functions.download.guard import SOURCES, source_guard
 from functions.download.http import SourceHttp
 from functions.download.problems import SourceRefused, SourceUnwell
+from functions.kit.guard import Guard
 from functions.kit.settings import Secret
 
 
@@ -81,7 +82,7 @@ async def fetch(guard: Guard, url: str, token: str = "", origin: URL | None = No
 async def test_a_name_goes_to_its_checked_address_under_its_own_name(server: Server) -> None:
     """The address is connected to, the name is what the server is asked for; and it is looked up once."""
     names = Names(mirror_test=["127.0.0.1"])
-    assert await fetch(Guard(["mirror.test"], names), f"http://mirror.test:{server.port}/a") == "here"
+    assert await fetch(source_guard(["mirror.test"], names), f"http://mirror.test:{server.port}/a") == "here"
     assert server.asked == [("/a", f"mirror.test:{server.port}", "")]
     assert names.asked == ["mirror.test"]
 
@@ -89,7 +90,7 @@ async def test_a_name_goes_to_its_checked_address_under_its_own_name(server: Ser
 async def test_a_name_that_is_inside_is_not_connected_to(server: Server) -> None:
     """Whatever the port."""
     with pytest.raises(SourceRefused, match=r"evil\.test is not a public address"):
-        await fetch(Guard(lookup=Names(evil_test=["127.0.0.1"])), f"https://evil.test:{server.port}/a")
+        await fetch(source_guard(lookup=Names(evil_test=["127.0.0.1"])), f"https://evil.test:{server.port}/a")
     assert server.asked == []
 
 
@@ -97,7 +98,7 @@ class Watching(Guard):
     """A guard that notes where sockets are opened to, and opens none."""
 
     def __init__(self, names: Names) -> None:
-        super().__init__(lookup=names)
+        super().__init__(SOURCES, lookup=names)
         self.opened: list[str] = []
 
     def socket_to(self, info: tuple[Any, ...]) -> socket.socket:
@@ -127,7 +128,7 @@ async def test_the_socket_is_the_last_word(server: Server) -> None:
             """See nothing."""
 
     with pytest.raises(SourceRefused, match=r"127\.0\.0\.1 is not a public address"):
-        await fetch(Blind(), f"http://127.0.0.1:{server.port}/a")
+        await fetch(Blind(SOURCES), f"http://127.0.0.1:{server.port}/a")
     assert server.asked == []
 
 
@@ -144,7 +145,7 @@ async def test_a_redirect_is_a_new_decision(server: Server, where: str) -> None:
     names = Names(mirror_test=["127.0.0.1"], evil_test=["10.0.0.1"])
     url = URL(f"http://mirror.test:{server.port}/to").with_query(where=where)
     with pytest.raises(SourceRefused):
-        await fetch(Guard(["mirror.test"], names), str(url))
+        await fetch(source_guard(["mirror.test"], names), str(url))
     assert [path for path, _, _ in server.asked] == ["/to"]
 
 
@@ -158,21 +159,21 @@ async def test_the_guard_learns_where_a_redirect_came_from(server: Server) -> No
             seen.append((url.path, came_from.path if came_from else None))
 
     url = URL(f"http://127.0.0.1:{server.port}/to").with_query(where="/there")
-    assert await fetch(Recording(["127.0.0.1"]), str(url)) == "here"
+    assert await fetch(Recording(SOURCES, ["127.0.0.1"]), str(url)) == "here"
     assert seen == [("/to", None), ("/there", "/to")]
 
 
 async def test_redirects_end(server: Server) -> None:
     """Five are followed."""
     with pytest.raises(SourceRefused, match="more than 5 times"):
-        await fetch(Guard(["127.0.0.1"]), f"http://127.0.0.1:{server.port}/loop")
+        await fetch(source_guard(["127.0.0.1"]), f"http://127.0.0.1:{server.port}/loop")
     assert len(server.asked) == 6
 
 
 async def test_a_token_stays_with_its_origin(server: Server) -> None:
     """It goes to the hub, not where the hub redirects to: neither to another host nor to another port or scheme."""
     names = Names(hub_test=["127.0.0.1"], cdn_test=["127.0.0.1"])
-    guard, hub = Guard(["hub.test", "cdn.test"], names), URL(f"http://hub.test:{server.port}")
+    guard, hub = source_guard(["hub.test", "cdn.test"], names), URL(f"http://hub.test:{server.port}")
     for host in ("cdn.test", "hub.test"):
         url = URL(f"{hub}/to").with_query(where=f"http://{host}:{server.port}/a")
         assert await fetch(guard, str(url), "hf_secret", hub) == "here"
@@ -196,7 +197,7 @@ async def test_tls_asks_for_the_name_and_not_for_the_address(tmp_path: Path) -> 
     server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context)
     port = server.sockets[0].getsockname()[1]
     with pytest.raises(SourceUnwell, match="CERTIFICATE_VERIFY_FAILED"):
-        await fetch(Guard(["mirror.test"], Names(mirror_test=["127.0.0.1"])), f"https://mirror.test:{port}/a")
+        await fetch(source_guard(["mirror.test"], Names(mirror_test=["127.0.0.1"])), f"https://mirror.test:{port}/a")
     server.close()
     await server.wait_closed()
     assert asked == ["mirror.test"]
