@@ -17,7 +17,7 @@ from functions.kit.db import Database
 from functions.kit.events import CloudEvent, ModelAvailable, ServerRequested
 from functions.kit.kube import Json, KubeError
 from functions.kit.problem import Forbidden, Problem, Reject, Retry
-from functions.serve import cluster, desk, names, observe, old_news, planning, records, service, traces
+from functions.serve import cluster, desk, names, observe, old_news, opening, planning, records, service, traces
 from functions.serve.cluster import Foreign, Kubernetes
 from functions.serve.desk import Desk
 from functions.serve.observe import Finding, Observation
@@ -109,7 +109,10 @@ class Handlers:
             await _follow(unit, current, seen)
 
     async def _deploy(self, record: Record, actor: str) -> Json | Problem:
-        """Apply both objects. Answers the Service, or why it can never work. Raises Retry for bad luck."""
+        """Apply the Service, and the route once that leads somewhere.
+
+        Answers the Service, or why it can never work. Raises Retry for bad luck.
+        """
         refusal = await actors.refusal(self._db, actor)
         if refusal is not None:
             return Forbidden(refusal)
@@ -117,7 +120,8 @@ class Handlers:
             model = desk.require_available(await desk.find_model(self._db, record.model_uuid))
             plan = planning.plan(model, record.options, self._desk.runtimes, self._desk.settings.default_runtime)
             made = await self._apply(service.knative_service(record.server, plan, self._desk.settings))
-            await self._apply(service.http_route(record.server, self._desk.settings))
+            if opening.routed(made):
+                await self._apply(service.http_route(record.server, self._desk.settings))
         except KubeError as error:
             return Reject(f"the Kubernetes API refused it: {error.message or error.reason} ({error.status})")
         except Foreign as error:
@@ -145,8 +149,11 @@ class Handlers:
         if uuid is None:
             return
         obj = await self._look(told, uuid)
+        opened = await opening.open_route(self._db, self._api, self._desk.settings, obj)
         async with self._bus.transaction(cause=event) as unit:
             await follow_object(unit, uuid, obj, told)
+            if not opened:
+                unit.emit(ServerRequested(uuid))
 
     async def object_deleted(self, event: CloudEvent) -> None:
         """Somebody deleted the Knative Service of a server that is not deleted: make it again, if it is really gone."""

@@ -12,7 +12,7 @@ from functions.kit.bus import Bus
 from functions.kit.db import Database
 from functions.kit.events import CloudEvent, ModelAvailable, ServerRequested
 from functions.kit.kube import Json
-from functions.serve import handlers, observe, records
+from functions.serve import handlers, observe, opening, records
 from functions.serve.cluster import Kubernetes
 from functions.serve.records import SQL
 from functions.serve.service import MODEL_LABEL
@@ -72,8 +72,11 @@ class Tick:
     async def _follow(self, obj: Json) -> None:
         uuid = observe.server_uuid(obj)
         if uuid is not None:
+            opened = await opening.open_route(self._db, self._api, self._settings, obj)
             async with self._bus.transaction() as unit:
                 await handlers.follow_object(unit, uuid, obj, obj)
+                if not opened:
+                    unit.emit(ServerRequested(uuid))
 
     async def _restore(self, uuid: str) -> None:
         async with self._bus.transaction() as unit:

@@ -10,6 +10,7 @@ from kn_model.local.objects.kinds import HTTP_ROUTE, REVISION, SERVICE
 from tests.integration.serve.world import NAMESPACE, Killed, World, add_model, world
 
 READY, AWAKE, ASLEEP = ("Ready", "True", ""), ("Active", "True", ""), ("Active", "False", "NoTraffic")
+CHANGED = "dev.knative.apiserver.resource"
 FAILED, NO_CPU = ("Ready", "False", "RevisionFailed"), ("ResourcesAvailable", "False", "Unschedulable")
 
 
@@ -20,9 +21,9 @@ async def serve(database_url: str, tmp_path: Path) -> AsyncIterator[World]:
         yield running
 
 
-@pytest.mark.parametrize("calls", range(4))
+@pytest.mark.parametrize("calls", range(2))
 async def test_killed_after_any_call_while_creating(serve: World, calls: int) -> None:
-    """The Broker delivers again: one Service, one route, one generation."""
+    """The Broker delivers again: one Service, one generation."""
     await serve.http.post("/serve", json={"model": "smol"})
     (event,) = serve.broker.held
     serve.api.calls_left = calls
@@ -30,15 +31,39 @@ async def test_killed_after_any_call_while_creating(serve: World, calls: int) ->
         await serve.deliver()
     serve.broker.held = [event]
     assert await serve.deliver() == [204]
-    assert (serve.cluster.names(SERVICE), serve.cluster.names(HTTP_ROUTE)) == (["smol"], ["model-smol"])
+    assert (serve.cluster.names(SERVICE), serve.cluster.names(HTTP_ROUTE)) == (["smol"], [])
     assert serve.cluster.service("smol")["metadata"]["generation"] == 1
     assert await serve.status("smol") == ("deploying", None)
+
+
+@pytest.mark.parametrize("calls", range(3))
+async def test_killed_after_any_call_while_opening(serve: World, calls: int) -> None:
+    """A Service that became reachable: one route, and the record says `ready` only when it is there."""
+    await serve.running()
+    (told,) = await serve.cluster.report("smol", READY)
+    serve.api.calls_left = calls
+    with pytest.raises(Killed):
+        await serve.event(f"{CHANGED}.update", told, id="ready")
+    assert await serve.status("smol") == ("deploying", None)
+    assert (await serve.event(f"{CHANGED}.update", told, id="ready")).status_code == 204
+    assert (serve.cluster.names(HTTP_ROUTE), await serve.status("smol")) == (["model-smol"], ("ready", None))
+
+
+async def test_a_route_that_is_refused_is_shown(serve: World) -> None:
+    """In the API's own words, as where a cluster lacks the Gateway API."""
+    await serve.running()
+    serve.cluster.faults = [(404, "the server could not find the requested resource")] * 2
+    await serve.tell(*await serve.cluster.report("smol", READY))
+    assert await serve.deliver() == [204]
+    assert (await serve.status("smol"))[0] == "failed"
+    assert "could not find the requested resource" in str((await serve.status("smol"))[1])
 
 
 @pytest.mark.parametrize("calls", range(4))
 async def test_killed_after_any_call_while_deleting(serve: World, calls: int) -> None:
     """Nothing is left behind."""
     await serve.running()
+    await serve.tell(*await serve.cluster.report("smol", READY))
     await serve.http.delete("/serve/smol")
     (event,) = serve.broker.held
     serve.api.calls_left = calls
@@ -82,7 +107,7 @@ async def test_an_answer_lost_after_success(serve: World) -> None:
     assert await serve.deliver() == [503]
     serve.broker.held = [event]
     assert await serve.deliver() == [204]
-    assert serve.cluster.writes == ["POST services", "POST httproutes"]
+    assert serve.cluster.writes == ["POST services"]
 
 
 async def test_somebody_else_writes_at_the_same_time(serve: World) -> None:

@@ -52,10 +52,22 @@ async def test_the_record_says_where_and_how_large(serve: World) -> None:
     assert row["started_at"] is not None
 
 
-async def test_the_service_and_its_route_exist(serve: World) -> None:
-    """Under the names that the gateway and the ApiServerSource look for."""
+async def test_a_route_leads_in_once_the_service_can_be_reached(serve: World) -> None:
+    """Before that the gateway's own route says what the server is at; afterwards a later revision changes nothing."""
     await serve.running()
-    assert (serve.cluster.names(SERVICE), serve.cluster.names(HTTP_ROUTE)) == (["smol"], ["model-smol"])
+    seen = [(serve.cluster.names(SERVICE), serve.cluster.names(HTTP_ROUTE))]
+    for report in (UNREADY, READY, UNREADY):
+        await serve.tell(*await serve.cluster.report("smol", report))
+        seen.append((serve.cluster.names(SERVICE), serve.cluster.names(HTTP_ROUTE)))
+    assert seen == [(["smol"], [])] * 2 + [(["smol"], ["model-smol"])] * 2
+
+
+async def test_a_tick_opens_what_an_event_should_have(serve: World) -> None:
+    """The news that the Service is reachable was lost."""
+    await serve.running()
+    await serve.cluster.report("smol", READY)
+    await serve.tick()
+    assert (serve.cluster.names(HTTP_ROUTE), (await serve.status("smol"))[0]) == (["model-smol"], "ready")
 
 
 async def test_the_same_request_again_is_the_same_server(serve: World) -> None:

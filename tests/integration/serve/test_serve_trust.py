@@ -112,7 +112,7 @@ async def test_delivered_twice_at_the_same_time(serve: World) -> None:
     await deliver()
     await deliver()
     assert [answer.status_code for answer in answers] == [409, 204, 204]
-    assert serve.cluster.writes == ["POST services", "POST httproutes"]
+    assert serve.cluster.writes == ["POST services"]
     assert await serve.db.fetchval("SELECT count(*) FROM inbox_claims") == 0
 
 
