@@ -9,8 +9,10 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from kn_model.local.admission.admit import Denied, admit
+from kn_model.local.admission import definitions
+from kn_model.local.admission.admit import admit
 from kn_model.local.admission.supported import check
+from kn_model.local.api.errors import ApiError, BadRequest
 from kn_model.local.generated_secrets import is_generated
 from kn_model.local.objects import kinds
 from kn_model.local.objects.kinds import Kind, Object, UnknownKind, kind_of
@@ -37,10 +39,11 @@ class ManifestError(Exception):
 def checked(objects: Iterable[Object]) -> Sequence[Object]:
     """The objects as they are stored, defaults included, in the order to apply them. ManifestError names all problems."""
     problems: list[str] = []
-    admitted = [obj for each in objects if (obj := _checked(each, problems)) is not None]
+    defined: list[Kind] = []
+    admitted = [obj for each in sorted(objects, key=_order) if (obj := _checked(each, defined, problems)) is not None]
     if problems:
         raise ManifestError("\n".join(problems))
-    return sorted(admitted, key=lambda obj: FIRST.index(kind) if (kind := kind_of(obj)) in FIRST else len(FIRST))
+    return admitted
 
 
 async def apply(store: ObjectStore, objects: Iterable[Object]) -> None:
@@ -67,24 +70,48 @@ async def ensure(store: ObjectStore, obj: Object, *, renew: bool) -> None:
 
 async def prune(store: ObjectStore, objects: Iterable[Object]) -> None:
     """Delete what an earlier run applied and `objects` no longer have."""
-    wanted = {_identity(obj) for obj in objects}
+    defined = [kinds.defined_by(obj) for obj in objects if is_a(kinds.CUSTOM_RESOURCE_DEFINITION, obj)]
+    wanted = {_identity(obj, kind_of(obj, defined)) for obj in objects}
     for kind in (*kinds.BUILT_IN, *store.custom_kinds()):
         for found in store.list(kind):
-            if _mark(found) and _identity(found) not in wanted:
+            if _mark(found) and _identity(found, kind) not in wanted:
                 await store.delete(kind, found["metadata"].get("namespace", ""), found["metadata"]["name"])
 
 
-def _checked(obj: Object, problems: list[str]) -> Object | None:
+def is_a(kind: Kind, obj: Object) -> bool:
+    """Whether an object is of a kind; it may be of one that only a definition knows."""
+    return (obj.get("apiVersion"), obj.get("kind")) == (kind.api_version, kind.kind)
+
+
+def _order(obj: Object) -> int:
+    return next((place for place, kind in enumerate(FIRST) if is_a(kind, obj)), len(FIRST))
+
+
+def _checked(obj: Object, defined: list[Kind], problems: list[str]) -> Object | None:
+    """`defined` are the kinds that definitions before this object added; one more when it is a definition itself."""
     name = f"{obj.get('kind')}/{(obj.get('metadata') or {}).get('name')}"
     if found := check(obj):
         problems += [f"{name}: {problem}" for problem in found]
         return None
     try:
-        kind_of(obj)
-        return admit(obj)
-    except (Denied, UnknownKind) as error:
+        kind = kind_of(obj, defined)
+        if kind.schema is not None:
+            return _of_defined_kind(kind, obj)
+        admitted = admit(obj)
+        if kind == kinds.CUSTOM_RESOURCE_DEFINITION:
+            defined.append(kinds.defined_by(admitted))
+    except (ApiError, UnknownKind) as error:
         problems.append(f"{name}: {error}")
         return None
+    return admitted
+
+
+def _of_defined_kind(kind: Kind, obj: Object) -> Object:
+    kept, unknown = definitions.decoded(kind, obj)
+    definitions.require_valid(kind, kept)
+    if unknown:
+        raise BadRequest(f"unknown field: {', '.join(unknown)}")
+    return kept
 
 
 async def _replace(store: ObjectStore, kind: Kind, found: Object, wanted: Object) -> None:
@@ -100,7 +127,8 @@ async def _replace(store: ObjectStore, kind: Kind, found: Object, wanted: Object
 
 
 def _marked(obj: Object) -> Object:
-    text = json.dumps(obj, sort_keys=True)
+    # Without the status that admission gives a definition: its times are those of this start.
+    text = json.dumps({name: value for name, value in obj.items() if name != "status"}, sort_keys=True)
     mark = {APPLIED: hashlib.sha256(text.encode()).hexdigest()}
     metadata = obj["metadata"]
     return {**obj, "metadata": {**metadata, "annotations": {**(metadata.get("annotations") or {}), **mark}}}
@@ -110,6 +138,6 @@ def _mark(obj: Object) -> str:
     return str((obj["metadata"].get("annotations") or {}).get(APPLIED, ""))
 
 
-def _identity(obj: Object) -> tuple[str, str, str]:
-    kind, metadata = kind_of(obj), obj["metadata"]
+def _identity(obj: Object, kind: Kind) -> tuple[str, str, str]:
+    metadata = obj["metadata"]
     return kind.key, metadata.get("namespace", "") if kind.namespaced else "", metadata["name"]

@@ -26,7 +26,7 @@ from kn_model.local.api import app as api
 from kn_model.local.api import certificate, cluster
 from kn_model.local.api.errors import NotFound
 from kn_model.local.api.service_tokens import ServiceTokens
-from kn_model.local.apply import apply, checked, ensure, prune
+from kn_model.local.apply import apply, checked, ensure, is_a, prune
 from kn_model.local.data import dependencies
 from kn_model.local.data.dependencies import Dependencies
 from kn_model.local.door import proxy
@@ -39,7 +39,7 @@ from kn_model.local.eventing.sender import HttpSend
 from kn_model.local.eventing.sources import Sources
 from kn_model.local.jobs import Jobs
 from kn_model.local.objects import conditions, kinds
-from kn_model.local.objects.kinds import Object, kind_of
+from kn_model.local.objects.kinds import Object
 from kn_model.local.objects.storage import PostgresStorage
 from kn_model.local.objects.store import ObjectStore
 from kn_model.local.options import CLONE, Options
@@ -147,7 +147,7 @@ async def _apply(store: ObjectStore, jobs: Jobs, depends: Dependencies, manifest
     await ensure(store, generated_secrets.events(), renew=False)
     before, after = _around_jobs(manifests)
     await prune(store, manifests)
-    wanted = [each["metadata"] for each in before if kind_of(each) == kinds.JOB]
+    wanted = [each["metadata"] for each in before if is_a(kinds.JOB, each)]
     for metadata in wanted:
         with suppress(NotFound):  # done in an earlier run: the code may be another release's now
             await store.delete(kinds.JOB, metadata["namespace"], metadata["name"])
@@ -163,7 +163,7 @@ async def _functions_ready(store: ObjectStore, manifests: Sequence[Object], tell
 
     One that does not come up is named and not waited for: whoever mends it needs the runtime.
     """
-    wanted = [each["metadata"] for each in manifests if kind_of(each) == kinds.SERVICE]
+    wanted = [each["metadata"] for each in manifests if is_a(kinds.SERVICE, each)]
     pending = [each["name"] for each in wanted]
     with suppress(TimeoutError):
         async with asyncio.timeout(FUNCTIONS_S), step("functions", tell):
@@ -183,7 +183,7 @@ def _manifests(options: Options) -> Sequence[Object]:
 
 def _around_jobs(manifests: Sequence[Object]) -> tuple[Sequence[Object], Sequence[Object]]:
     """`checked` has put what others refer to, Jobs last, before the rest."""
-    last = max((n for n, each in enumerate(manifests) if kind_of(each) == kinds.JOB), default=-1)
+    last = max((n for n, each in enumerate(manifests) if is_a(kinds.JOB, each)), default=-1)
     return manifests[: last + 1], manifests[last + 1 :]
 
 

@@ -11,7 +11,7 @@ Object = dict[str, Any]
 # Schemas of core kinds: the newest that the validator carries; Knative 1.23 asks for 1.34 or later.
 KUBERNETES = "1.37"
 KEPT = {"x-kubernetes-preserve-unknown-fields": True}
-CORE = ("v1", "batch/v1", "networking.k8s.io/v1", "rbac.authorization.k8s.io/v1")
+CORE = ("v1", "apiextensions.k8s.io/v1", "batch/v1", "networking.k8s.io/v1", "rbac.authorization.k8s.io/v1")
 
 
 def as_json_schema(schema: Any) -> Any:

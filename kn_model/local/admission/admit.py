@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from kn_model.local.admission import defaults, eventing, serving, sources
+from kn_model.local.admission import defaults, definitions, eventing, serving, sources
 from kn_model.local.admission.config import ClusterConfig
 from kn_model.local.admission.supported import misshapen
-from kn_model.local.api.errors import BadRequest
+from kn_model.local.api.errors import BadRequest, Invalid
 from kn_model.local.objects import kinds
 from kn_model.local.objects.kinds import Kind, Object, UnknownKind, kind_of
 
@@ -58,12 +58,14 @@ def admit(
     config: ClusterConfig | None = None,
     user: str = ADMINISTRATOR,
 ) -> Object:
-    """The object as it will be stored. Raises Denied.
+    """The object as it will be stored. Raises Denied, Invalid.
 
     old: what it replaces, None when it is new. config: the cluster's; a fresh installation's when left out.
-    Objects that no webhook looks at come back as they are.
+    Objects that no webhook looks at come back as they are; a CustomResourceDefinition says that its kind is served.
     """
     admitted: Object = _without_nulls(obj)
+    if admitted.get("kind") == kinds.CUSTOM_RESOURCE_DEFINITION.kind:
+        return _defined(admitted)
     webhook = _webhook(admitted)
     if webhook is None:
         return admitted
@@ -93,6 +95,15 @@ def _webhook(obj: Mapping[str, Any]) -> Webhook | None:
         return WEBHOOKS.get(kind_of(obj))
     except UnknownKind:
         return None
+
+
+def _defined(crd: Object) -> Object:
+    """A definition that can be served here, with the status that says so. Raises Invalid."""
+    found = misshapen(crd) or [str(each) for each in definitions.rules(crd)]
+    if found:
+        kind, name = kinds.CUSTOM_RESOURCE_DEFINITION, str((crd.get("metadata") or {}).get("name", ""))
+        raise Invalid(f'{kind.key} "{name}" is invalid: {"; ".join(found)}', kind, name)
+    return definitions.established(crd)
 
 
 def _refuse(webhook: Webhook, kind: Kind, obj: Object, findings: Sequence[str]) -> None:

@@ -133,7 +133,7 @@ class Api:
         patch = await read_body(request)
         where = (address.kind, address.namespace, address.name)
         if address.subresource == "status":
-            return answer(request, address.kind, await self._store.merge_patch(*where, patch, status=True))
+            return answer(request, address.kind, await self._cluster.patch_status(*where, patch))
         patched = await self._cluster.patch(*where, lambda old: cast("Object", merge(old, patch)), write)
         return answer(request, address.kind, patched, write)
 

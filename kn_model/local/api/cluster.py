@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
+from kn_model.local.admission import definitions
 from kn_model.local.api.errors import AlreadyExists, BadRequest, Conflict, NotFound, not_found
 from kn_model.local.objects import meta as object_meta
 from kn_model.local.objects.kinds import NAMESPACE, Kind, Object
@@ -60,9 +61,8 @@ class Cluster:
         _settle_identity(kind, obj, namespace, name="")
         if kind.namespaced and self.store.find(NAMESPACE, "", namespace) is None:
             raise not_found(NAMESPACE, namespace)
-        self._validate(obj, write)
         obj.pop("status", None)
-        admitted = self._admit(obj, None, user=write.user)
+        admitted = self._admitted(kind, obj, None, write)
         if not write.dry_run:
             return await self.store.create(admitted)
         if self.store.find(kind, namespace, admitted["metadata"].get("name", "")):
@@ -72,9 +72,8 @@ class Cluster:
     async def replace(self, kind: Kind, namespace: str, name: str, obj: Object, write: Write) -> Object:
         """Replace an object; a resourceVersion in it is a precondition."""
         _settle_identity(kind, obj, namespace, name)
-        self._validate(obj, write)
         old = self.store.get(kind, namespace, name)
-        return await self._store(kind, old, self._admit(obj, old, user=write.user), write)
+        return await self._store(kind, old, self._admitted(kind, obj, old, write), write)
 
     async def patch(
         self, kind: Kind, namespace: str, name: str, change: Callable[[Object], Object], write: Write
@@ -84,8 +83,7 @@ class Cluster:
             old = self.store.get(kind, namespace, name)
             new = change(old)
             _settle_identity(kind, new, namespace, name)
-            self._validate(new, write)
-            admitted = self._admit(new, old, user=write.user)
+            admitted = self._admitted(kind, new, old, write)
             asked_for = new["metadata"].get("resourceVersion") != old["metadata"]["resourceVersion"]
             try:
                 return await self._store(kind, old, admitted, write)
@@ -99,17 +97,36 @@ class Cluster:
         _settle_identity(kind, obj, namespace, name)
         if not kind.has_status:
             raise NotFound("the server could not find the requested resource", kind, name)
-        return await self.store.update_status(obj)
+        return await self.store.update_status(definitions.told(kind, obj))
+
+    async def patch_status(self, kind: Kind, namespace: str, name: str, patch: Object) -> Object:
+        """Change the status alone by a merge patch."""
+        if not kind.has_status:
+            raise NotFound("the server could not find the requested resource", kind, name)
+        definitions.told(kind, object_meta.merge_patch(self.store.get(kind, namespace, name), patch))
+        return await self.store.merge_patch(
+            kind, namespace, name, definitions.without_unknown(kind, patch), status=True
+        )
 
     async def _store(self, kind: Kind, old: Object, admitted: Object, write: Write) -> Object:
         if write.dry_run:
             return object_meta.updated(kind, old, admitted)
         return await self.store.update(admitted)
 
-    def _validate(self, obj: Object, write: Write) -> None:
+    def _admitted(self, kind: Kind, obj: Object, old: Object | None, write: Write) -> Object:
+        """What is stored of an object that a client sent. A defined kind has its schema, the others have webhooks."""
+        if kind.schema is None:
+            self._judge(self._check(obj), write)
+            return self._admit(obj, old, user=write.user)
+        kept, unknown = definitions.decoded(kind, obj)
+        self._judge([f'unknown field "{path}"' for path in unknown], write)
+        definitions.require_valid(kind, kept)
+        return kept
+
+    def _judge(self, found: Sequence[str], write: Write) -> None:
+        """Fields that mean nothing here: refused, warned of or ignored, as the client asked."""
         if write.validation == "Ignore":
             return
-        found = self._check(obj)
         if found and write.validation == "Strict":
             raise BadRequest(f"strict decoding error: {'; '.join(found)}")
         write.warnings += found

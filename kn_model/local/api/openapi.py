@@ -1,7 +1,10 @@
-"""The least OpenAPI that kubectl needs before it applies: that writes take `fieldValidation`. Pure; called by `api/app.py`.
+"""The OpenAPI that kubectl needs: that writes take `fieldValidation`, and the schemas of defined kinds for `explain`.
+
+Pure; called by `api/app.py`.
 
 kubectl looks up the PATCH operation of a kind and, when that has the parameter, leaves validation to the server
-(cli-runtime `pkg/resource/query_param_verifier_v3.go`). The schemas are open: what is refused, `supported.py` knows.
+(cli-runtime `pkg/resource/query_param_verifier_v3.go`). The schemas of built-in
+kinds are open: what is refused, `supported.py` knows.
 """
 
 from collections.abc import Iterable
@@ -63,8 +66,5 @@ def _schema_name(kind: Kind) -> str:
 
 
 def _schema(kind: Kind) -> Json:
-    return {
-        "type": "object",
-        "x-kubernetes-preserve-unknown-fields": True,
-        "x-kubernetes-group-version-kind": [_gvk(kind)],
-    }
+    known = {"type": "object", "x-kubernetes-preserve-unknown-fields": True} if kind.schema is None else kind.schema
+    return {**known, "x-kubernetes-group-version-kind": [_gvk(kind)]}

@@ -1,7 +1,7 @@
 """Objects as the rows that `kubectl get` prints: `meta.k8s.io/v1` Table. Pure; called by `api/app.py` and `watch.py`.
 
 Columns are those of the CRDs of Knative Serving and Eventing 1.23 and of the Gateway API (additionalPrinterColumns), those
-of built-in kinds are kubectl's.
+of built-in kinds are kubectl's, those of a defined kind its definition's.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from kn_model.local.api import jsonpath
 from kn_model.local.objects import conditions, kinds
 from kn_model.local.objects.kinds import Kind
 
@@ -38,7 +39,7 @@ def table(
     kind: Kind, objects: Iterable[Json], metadata: Json, *, now: datetime | None = None, headed: bool = True
 ) -> dict[str, Any]:
     """A Table with one row per object; a watch's later tables leave out the headings."""
-    columns = [_NAME, *_COLUMNS.get(kind, _READY if kind.has_status else ()), _age(now or datetime.now(UTC))]
+    columns = _columns(kind, now or datetime.now(UTC))
     return {
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
@@ -46,6 +47,23 @@ def table(
         **({"columnDefinitions": [column.definition() for column in columns]} if headed else {}),
         "rows": [_row(columns, obj) for obj in objects],
     }
+
+
+def _columns(kind: Kind, now: datetime) -> Sequence[Column]:
+    """A defined kind prints what its definition says and no more; the others what kubectl prints of them."""
+    if kind.schema is not None:
+        return [_NAME, *(_printed(each, now) for each in kind.columns)]
+    return [_NAME, *_COLUMNS.get(kind, _READY if kind.has_status else ()), _age(now)]
+
+
+def _printed(column: kinds.Printed, now: datetime) -> Column:
+    def cell(obj: Json) -> Any:
+        found = jsonpath.first(column.json_path, obj)
+        if column.type == "date":
+            return _since(found, now) if found else "<unknown>"
+        return "" if found is None else found
+
+    return Column(column.name, cell, wide=column.priority > 0)
 
 
 def _row(columns: Sequence[Column], obj: Json) -> dict[str, Any]:
@@ -85,11 +103,11 @@ def _condition(type_: str, part: str) -> Callable[[Json], Any]:
 
 
 def _age(now: datetime) -> Column:
-    def cell(obj: Json) -> str:
-        made = datetime.fromisoformat(obj["metadata"]["creationTimestamp"])
-        return age(max(0, int((now - made).total_seconds())))
+    return Column("Age", lambda obj: _since(obj["metadata"]["creationTimestamp"], now))
 
-    return Column("Age", cell)
+
+def _since(moment: str, now: datetime) -> str:
+    return age(max(0, int((now - datetime.fromisoformat(moment)).total_seconds())))
 
 
 def age(seconds: int) -> str:

@@ -5,7 +5,7 @@ categories are those of Kubernetes 1.37, Knative Serving and Eventing 1.23 and t
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 Object = dict[str, Any]
@@ -13,17 +13,34 @@ Object = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class Printed:
+    """One of a CustomResourceDefinition's `additionalPrinterColumns`."""
+
+    name: str
+    json_path: str
+    type: str = "string"
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of object: `Kind("serving.knative.dev", "v1", "Service", "services")`."""
+    """One kind of object: `Kind("serving.knative.dev", "v1", "Service", "services")`.
+
+    Two are equal when they have the same name: a definition that changes does not make another kind of its objects.
+    """
 
     group: str
     version: str
     kind: str
     plural: str
-    short_names: tuple[str, ...] = ()
-    namespaced: bool = True
-    has_status: bool = True
-    categories: tuple[str, ...] = ()
+    short_names: tuple[str, ...] = field(default=(), compare=False)
+    namespaced: bool = field(default=True, compare=False)
+    has_status: bool = field(default=True, compare=False)
+    categories: tuple[str, ...] = field(default=(), compare=False)
+    schema: Mapping[str, Any] | None = field(default=None, compare=False)
+    """Of a defined kind: its `openAPIV3Schema`. The built-in kinds are known to `admission`."""
+    columns: tuple[Printed, ...] = field(default=(), compare=False)
+    """Of a defined kind: what `kubectl get` prints beside the name."""
 
     @property
     def api_version(self) -> str:
@@ -143,4 +160,13 @@ def defined_by(crd: Mapping[str, Any]) -> Kind:
         namespaced=spec.get("scope", "Namespaced") == "Namespaced",
         has_status="status" in version.get("subresources", {}),
         categories=tuple(names.get("categories", ())),
+        schema=version["schema"]["openAPIV3Schema"],
+        columns=tuple(
+            Printed(each["name"], each["jsonPath"], each["type"], each.get("priority", 0))
+            for each in version.get("additionalPrinterColumns", _AGE)
+        ),
     )
+
+
+# What is printed for a definition that names no columns.
+_AGE: Final = ({"name": "Age", "jsonPath": ".metadata.creationTimestamp", "type": "date"},)

@@ -43,7 +43,8 @@ class ObjectStore:
 
     async def open(self) -> None:
         """Read what storage holds. The revision goes on from the clock's milliseconds: it never runs backwards."""
-        for obj in await self._storage.load():
+        # Definitions first: the objects of their kinds are known by them.
+        for obj in sorted(await self._storage.load(), key=lambda obj: not _defines(obj)):
             kind = kind_of(obj, self.custom_kinds())
             self._kinds[kind.key] = kind
             self._of(kind)[_key(kind, obj)[1:]] = obj
@@ -205,7 +206,9 @@ class ObjectStore:
             (each, obj)
             for each in self._kinds.values()
             for obj in self._of(each).values()
-            if _owned_by(obj, owner) or (kind == NAMESPACE and _inside(obj, owner))
+            if _owned_by(obj, owner)
+            or (kind == NAMESPACE and _inside(obj, owner))
+            or (kind == CUSTOM_RESOURCE_DEFINITION and each == defined_by(owner))
         ]
         deeper = [found for each, obj in owned for found in self._dependents(each, obj)]
         return list({_key(each, obj): (each, obj) for each, obj in [*owned, *deeper]}.values())
@@ -240,6 +243,10 @@ def _key(kind: Kind, obj: Mapping[str, Any]) -> Key:
 def _owned_by(obj: Object, owner: Object) -> bool:
     references = obj["metadata"].get("ownerReferences") or []
     return any(reference.get("uid") == owner["metadata"]["uid"] for reference in references)
+
+
+def _defines(obj: Object) -> bool:
+    return bool(obj["kind"] == CUSTOM_RESOURCE_DEFINITION.kind)
 
 
 def _inside(obj: Object, namespace: Object) -> bool:

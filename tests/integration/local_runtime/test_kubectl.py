@@ -2,68 +2,18 @@
 
 import asyncio
 import json
-import os
 import ssl
-import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from aiohttp import ClientSession
 
-from kn_model.local.admission import admit as admission
-from kn_model.local.admission import supported
-from kn_model.local.api import app as api
-from kn_model.local.api import certificate
-from kn_model.local.api.cluster import Cluster
-from kn_model.local.listener import listen, port_of
 from kn_model.local.objects import kinds
 
-KUBECTL = Path(sys.executable).with_name("kubectl")
 TOKEN = "administrator's"
-
 Kubectl = Callable[..., Coroutine[Any, Any, tuple[int, str]]]
-
-
-@pytest.fixture
-async def kubectl(runtime: Any, tmp_path: Path) -> AsyncIterator[Kubectl]:
-    """Runs kubectl with a kubeconfig: (exit code, output); `stdin` is what it reads."""
-    tls = certificate.ensure(tmp_path / "tls")
-    cluster = Cluster(runtime.store, admission.admit, supported.check)
-    app = api.application(cluster, {TOKEN: "kubernetes-admin"}.get)
-    runner = await listen(app, 0, tls=tls.context())
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "c",
-        "clusters": [
-            {
-                "name": "c",
-                "cluster": {"server": f"https://127.0.0.1:{port_of(runner)}", "certificate-authority": str(tls.ca)},
-            }
-        ],
-        "users": [{"name": "u", "user": {"token": TOKEN}}],
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u", "namespace": "torpor"}}],
-    }
-    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
-    environment = os.environ | {"KUBECONFIG": str(tmp_path / "kubeconfig"), "HOME": str(tmp_path)}
-
-    async def run(*words: str, stdin: str = "") -> tuple[int, str]:
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(
-            str(KUBECTL), *words, env=environment, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.STDOUT
-        )
-        output, _ = await asyncio.wait_for(process.communicate(stdin.encode()), 60)
-        assert process.returncode is not None
-        return process.returncode, output.decode()
-
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "torpor"}}
-    await runtime.store.create(namespace)
-    run.server = config["clusters"][0]["cluster"]["server"]  # type: ignore[attr-defined,index]
-    yield run
-    await runner.cleanup()
 
 
 async def test_get_knows_all_kinds(kubectl: Kubectl) -> None:
