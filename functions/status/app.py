@@ -17,17 +17,19 @@ from starlette.routing import BaseRoute, Route
 from functions.kit import app, bus, events, remote
 from functions.kit.bus import Bus, Handler
 from functions.kit.db import Database
-from functions.kit.events import CloudEvent, UsageRecorded
+from functions.kit.events import CloudEvent, Event, UsageRecorded
 from functions.kit.identity import Identity
 from functions.kit.publisher import HttpPublisher
 from functions.kit.signature import Keyring
 from functions.kit.trust import Trust
-from functions.status import deadletters, models, redrive, servers, unserved, usage
+from functions.status import deadletters, feed, models, redrive, servers, unserved, usage
 from functions.status.deadletters import SQL
 from functions.status.deps import Deps
 from functions.status.letter_filter import Filter
+from functions.status.newsroom import Newsroom
 from functions.status.paging import Page
 from functions.status.settings import Settings
+from functions.status.stream import Streams
 from functions.status.unserved import Unserved
 
 Read = Callable[[Request, Identity], Awaitable[object]]
@@ -59,6 +61,7 @@ def routes(deps: Deps) -> Sequence[BaseRoute]:
         Route("/deadletters/redrive", _post(deps, "operate", redrives.matching), methods=["POST"]),
         Route("/deadletters/{number:int}", _get(deps, "operate", reads.dead_letter)),
         Route("/deadletters/{number:int}/redrive", _post(deps, "operate", redrives.one), methods=["POST"]),
+        Route("/events", Streams(deps, Newsroom(deps.db)).events),
         Route("/events", bus.endpoint(inputs.table(), deps.trust), methods=["POST"]),
     ]
 
@@ -125,7 +128,8 @@ class Inputs:
 
     def table(self) -> Mapping[str, Handler]:
         """Type -> handler."""
-        return {UsageRecorded.TYPE: self.usage, events.TICK: self.tick}
+        news = {kind.TYPE: functools.partial(self.news, kind) for kind in feed.FOLLOWED}
+        return {**news, UsageRecorded.TYPE: self.usage, events.TICK: self.tick}
 
     async def dead_letter(self, request: Request) -> Response:
         """POST /deadletters: 204 with an empty body, as for every event.
@@ -141,10 +145,16 @@ class Inputs:
         async with self._deps.bus.transaction(cause=event) as unit:
             await usage.store(unit, event, self._deps.trust.namespace)
 
+    async def news(self, kind: type[Event], event: CloudEvent) -> None:
+        """What people follow."""
+        async with self._deps.bus.transaction(cause=event) as unit:
+            await feed.store(unit, event, kind)
+
     async def tick(self, _: CloudEvent) -> None:
-        """The tick: send what the outbox still holds, forget old history."""
+        """The tick: send what the outbox still holds, forget old history and old news."""
         await self._deps.bus.resend()
         await self._deps.db.execute(SQL.forget_history)
+        await self._deps.db.execute(SQL.forget_news)
 
 
 def _get(deps: Deps, action: str, read: Read, status: int = 200) -> Callable[[Request], Awaitable[Response]]:

@@ -20,6 +20,8 @@ SQL = queries(str(Path(__file__)))
 # What a list shows: everything that somebody can still use, retry or watch.
 LISTED: Final = ("downloading", "available", "failed")
 AVAILABLE: Final = ("available",)
+# Of those that change at one time; more are not read by anybody second by second.
+MOST_CHANGING: Final = 200
 
 
 class ModelNotFound(NotFound):
@@ -27,12 +29,16 @@ class ModelNotFound(NotFound):
 
 
 class FileView(msgspec.Struct, frozen=True):
-    """One file of a model: bytes, bytes per second, seconds left (null when nothing says)."""
+    """One file of a model: bytes, bytes per second, seconds left (null when nothing says), the last error.
+
+    phase: queued, transferring, waiting (after an error), verifying, verified or failed.
+    """
 
     path: str
     size: int | None
     sha256: str | None
     status: str
+    phase: str
     bytes_done: int
     rate_bps: float
     eta_s: float | None
@@ -40,13 +46,18 @@ class FileView(msgspec.Struct, frozen=True):
 
 
 class ModelView(msgspec.Struct, frozen=True):
-    """One model. `files` is null in lists. Sums count what is stored and verified or under way."""
+    """One model. `files` is null in lists. Sums count what is stored and verified or under way.
+
+    phase: planning, queued, transferring, waiting (after an error), verifying or publishing while it is downloading, else
+    its status. error: why it failed, or what its download waits for.
+    """
 
     uuid: str
     name: str
     source: str
     revision: str | None
     status: str
+    phase: str
     error: str | None
     error_code: str | None
     bytes_done: int
@@ -74,6 +85,7 @@ def file_view(row: Mapping[str, Any], now: datetime) -> FileView:
         transfer.size,
         row["sha256"],
         transfer.status,
+        progress.file_phase(transfer, row["error"], now),
         transfer.bytes_done,
         round(rate, 1),
         progress.eta(transfer.bytes_done, transfer.size, rate),
@@ -85,15 +97,19 @@ def model_view(
     row: Mapping[str, Any], moving: Iterable[progress.Transfer], server: ServerView | None, now: datetime
 ) -> ModelView:
     """One row of model_records with its sums; `moving` are its files under transfer."""
-    rate = progress.total_rate(moving, now)
+    transfers = [transfer for transfer in moving if transfer.status == progress.TRANSFERRING]
+    rate = progress.total_rate(transfers, now)
     total = _bytes_total(row)
+    error = row["error"] or (row["waiting"] if row["status"] == "downloading" else None)
+    sums = progress.Sums(row["files"], row["verified"], len(transfers), row["bytes_done"], total)
     return ModelView(
         row["uuid"],
         row["model_name"],
         row["source"],
         row["revision"],
         row["status"],
-        row["error"],
+        progress.model_phase(row["status"], sums, error, rate),
+        error,
         row["error_code"],
         row["bytes_done"],
         total,
@@ -119,29 +135,55 @@ async def list_models(db: Rows, query: Mapping[str, str], states: Sequence[str],
     created, uuid = paging.decode(query, tuple[datetime, str]) or (None, None)
     rows = await db.fetch(SQL.list_models, list(states), created, uuid, size + 1)
     page = paging.cut(rows, size, lambda row: (row["created_at"], row["uuid"]))
-    uuids = [row["uuid"] for row in page.items]
-    moving = await _moving(db, [row["uuid"] for row in page.items if row["status"] == "downloading"])
-    servers = await _servers(db, uuids)
-    views = [model_view(row, moving[row["uuid"]], servers.get(row["uuid"]), now) for row in page.items]
+    moving = await _moving(db, page.items)
+    servers = await _servers(db, [row["uuid"] for row in page.items])
+    views = [
+        model_view(row, map(transfer_of, moving[row["uuid"]]), servers.get(row["uuid"]), now) for row in page.items
+    ]
     return Page(views, page.next_cursor)
+
+
+async def changing_models(db: Rows, within_s: float, now: datetime) -> Sequence[ModelView]:
+    """Models under way, or changed within so many seconds, each with those of its files that are moving."""
+    rows = await db.fetch(SQL.changing_models, within_s, MOST_CHANGING)
+    moving = await _moving(db, rows)
+    servers = await _servers(db, [row["uuid"] for row in rows])
+    views = []
+    for row in rows:
+        files = moving[row["uuid"]]
+        view = model_view(row, map(transfer_of, files), servers.get(row["uuid"]), now)
+        views.append(msgspec.structs.replace(view, files=[file_view(file, now) for file in files]))
+    return views
 
 
 async def find_model(db: Rows, name: str, now: datetime) -> ModelView:
     """One model by uuid or name, with its files. Raises ModelNotFound."""
-    row = await db.fetchrow(SQL.find_model, name)
-    if row is None:
-        raise ModelNotFound(f"no model is named {name!r}; GET /models lists those that are here")
+    row = await _row(db, name)
     files = await db.fetch(SQL.list_files, row["uuid"])
     servers = await _servers(db, [row["uuid"]])
     view = model_view(row, map(transfer_of, files), servers.get(row["uuid"]), now)
     return msgspec.structs.replace(view, files=[file_view(file, now) for file in files])
 
 
-async def _moving(db: Rows, uuids: Sequence[str]) -> Mapping[str, Sequence[progress.Transfer]]:
-    moving: defaultdict[str, list[progress.Transfer]] = defaultdict(list)
+async def find_uuid(db: Rows, name: str) -> str:
+    """The uuid of a model by uuid or name. Raises ModelNotFound."""
+    return str((await _row(db, name))["uuid"])
+
+
+async def _row(db: Rows, name: str) -> Any:
+    row = await db.fetchrow(SQL.find_model, name)
+    if row is None:
+        raise ModelNotFound(f"no model is named {name!r}; GET /models lists those that are here")
+    return row
+
+
+async def _moving(db: Rows, models: Sequence[Any]) -> Mapping[str, Sequence[Any]]:
+    """Rows of the files under way, by model."""
+    moving: defaultdict[str, list[Any]] = defaultdict(list)
+    uuids = [row["uuid"] for row in models if row["status"] == "downloading"]
     if uuids:
-        for row in await db.fetch(SQL.list_moving_files, list(uuids)):
-            moving[row["model_uuid"]].append(transfer_of(row))
+        for row in await db.fetch(SQL.list_moving_files, uuids):
+            moving[row["model_uuid"]].append(row)
     return moving
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -14,6 +14,8 @@ from functions.status.deps import Rows
 from functions.status.paging import Page
 
 SQL = queries(str(Path(__file__)))
+# Of those that change at one time; more are not read by anybody second by second.
+MOST_CHANGING: Final = 200
 
 
 class ServerNotFound(NotFound):
@@ -78,6 +80,11 @@ async def list_servers(db: Rows, query: Mapping[str, str]) -> Page[ServerView]:
     rows = await db.fetch(SQL.list_servers, created, uuid, size + 1)
     page = paging.cut(rows, size, lambda row: (row["created_at"], row["uuid"]))
     return Page([server_view(row) for row in page.items], page.next_cursor)
+
+
+async def changing_servers(db: Rows, within_s: float) -> list[ServerView]:
+    """Servers whose record changed within so many seconds."""
+    return [server_view(row) for row in await db.fetch(SQL.changing_servers, within_s, MOST_CHANGING)]
 
 
 async def find_server(db: Rows, name: str) -> ServerView:

@@ -53,9 +53,8 @@ def answered(name: str) -> Iterator[tuple[str, str]]:
 
 def handled(name: str) -> set[str]:
     """The types of event that a function's `POST /events` takes."""
-    endpoint = next(
-        route.endpoint for route in built(name).routes if isinstance(route, Route) and route.path == "/events"
-    )
+    routes = [route for route in built(name).routes if isinstance(route, Route) and route.path == "/events"]
+    (endpoint,) = (route.endpoint for route in routes if "POST" in (route.methods or ()))
     return set(inspect.getclosurevars(endpoint).nonlocals["handlers"])
 
 
