@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from kn_model.client import Client
 from kn_model.failure import Exit, Failure
@@ -20,10 +20,22 @@ HEALTHY: Final = frozenset({"ready", "asleep"})
 BROKEN: Final = frozenset({"failed", "deleted"})
 
 
+def _read(client: Client, path: str) -> Any:
+    """The record, also when nobody answers for a while: what is watched goes on without us. Raises Failure."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return client.get(path, patience_s=PATIENCE_S)
+        except Failure as failure:
+            if failure.code not in {Exit.NOT_RUNNING, Exit.TIMED_OUT} or time.monotonic() >= deadline:
+                raise
+        time.sleep(EVERY_S)
+
+
 def follow_model(client: Client, uuid: str, show: Callable[[ModelRecord], None]) -> ModelRecord:
     """Show the model until it is available; answers its record. Raises Failure when it fails or is deleted."""
     while True:
-        model: ModelRecord = client.get(f"/models/{uuid}", patience_s=PATIENCE_S)
+        model: ModelRecord = _read(client, f"/models/{uuid}")
         show(model)
         if model["status"] == "available":
             return model
@@ -40,7 +52,7 @@ def server_of(client: Client, model_uuid: str) -> ServerRecord:
     """The server of a model that was pulled to be served, as soon as the event has made it. Raises Failure."""
     deadline = time.monotonic() + SERVER_APPEARS_S
     while True:
-        model: ModelRecord = client.get(f"/models/{model_uuid}", patience_s=PATIENCE_S)
+        model: ModelRecord = _read(client, f"/models/{model_uuid}")
         if model["server"] is not None:
             return model["server"]
         if time.monotonic() > deadline:
@@ -60,7 +72,7 @@ def follow_server(client: Client, uuid: str, show: Callable[[ServerRecord], None
     """
     deadline, shown = time.monotonic() + READY_S, ""
     while time.monotonic() < deadline:
-        server: ServerRecord = client.get(f"/status/{uuid}", patience_s=PATIENCE_S)
+        server: ServerRecord = _read(client, f"/status/{uuid}")
         if server["status"] != shown:
             shown = server["status"]
             show(server)
@@ -101,7 +113,7 @@ def follow_removal(client: Client, path: str) -> None:
     deadline = time.monotonic() + SERVER_APPEARS_S
     while time.monotonic() < deadline:
         try:
-            if client.get(path, patience_s=PATIENCE_S)["status"] == "deleted":
+            if _read(client, path)["status"] == "deleted":
                 return
         except Failure as failure:
             if failure.code != Exit.NOT_FOUND:

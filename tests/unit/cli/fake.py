@@ -101,6 +101,8 @@ def handler(fake: Fake) -> type[BaseHTTPRequestHandler]:
             body = json.loads(self.rfile.read(length)) if length else None
             path = self.path.split("?")[0]
             status, value = fake.answer(f"{self.command} {path}", body, self.headers.get("authorization", ""))
+            if not status:
+                return  # the connection ends without an answer
             content = value if isinstance(value, bytes) else b"" if value is None else json.dumps(value).encode()
             self.send_response(status)
             self.send_header("content-length", str(len(content)))

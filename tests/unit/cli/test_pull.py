@@ -48,6 +48,14 @@ def test_pull_without_serving_ends_when_the_model_is_verified(person: Person, fa
     assert fake.bodies("POST /models")[0]["serve"] is False
 
 
+def test_a_pull_is_watched_through_lost_connections(person: Person, fake: Fake) -> None:
+    """A front door that restarts in the middle: the next look finds the model where it is."""
+    half = MODEL | {"status": "downloading", "server": None}
+    fake.on("GET /models/m-1", (200, half), (0, None), (0, None), (200, MODEL))
+    result = person.types("pull", "owner/Tiny", "--no-serve")
+    assert (result.exit_code, "fetched and verified" in result.stdout) == (0, True), result.output
+
+
 def test_a_pull_that_fails_says_why(person: Person, fake: Fake) -> None:
     """The record's reason reaches the person, with exit code 1."""
     fake.on("GET /models/m-1", (200, MODEL | {"status": "failed", "error": "sha256 of a.safetensors differs"}))
