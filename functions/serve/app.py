@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Route
 from functions.kit import app, bus, remote
 from functions.kit.bus import Bus
 from functions.kit.db import Database
+from functions.kit.events import RolloutMeasured
 from functions.kit.identity import Identity
 from functions.kit.kube import Kube
 from functions.kit.problem import Forbidden
@@ -31,6 +32,8 @@ from functions.serve.handlers import Handlers
 from functions.serve.planning import Model
 from functions.serve.reconcile import Tick
 from functions.serve.requests import ServePatch, ServeRequest
+from functions.serve.rollout_api import RolloutEndpoints
+from functions.serve.rollout_driver import Driver
 from functions.serve.runtimes import Runtimes
 from functions.serve.settings import Settings
 
@@ -63,12 +66,15 @@ def routes(deps: Deps) -> Sequence[BaseRoute]:
     servers = Servers(deps, front)
     handlers = Handlers(deps.db, deps.bus, deps.api, front)
     tick = Tick(deps.db, deps.bus, deps.api, deps.settings)
+    driver = Driver(deps.db, deps.bus, deps.api, front, deps.asker)
+    on_event = {**handlers.table(tick), RolloutMeasured.TYPE: driver.measured}
     return [
         Route("/serve", servers.create, methods=["POST"]),
         Route("/serve/{name}", servers.patch, methods=["PATCH"]),
         Route("/serve/{name}", servers.delete, methods=["DELETE"]),
+        *RolloutEndpoints(deps, front).routes(),
         Route("/contract", servers.contract, methods=["POST"]),
-        Route("/events", bus.endpoint(handlers.table(tick), deps.trust, traces.of_event), methods=["POST"]),
+        Route("/events", bus.endpoint(on_event, deps.trust, traces.of_event), methods=["POST"]),
     ]
 
 
@@ -86,17 +92,20 @@ class Servers:
         model = desk.require_available(await self._model(asked.model, who))
         draft = self._desk.draft(model, asked.options(), who.subject)
         async with self._deps.bus.transaction(actor=who.subject) as unit:
-            record = await self._desk.accept(unit, draft)
+            record = await self._desk.accept(unit, draft, asked.rollout)
         return _accepted(record)
 
     async def patch(self, request: Request) -> Response:
-        """PATCH /serve/{name}: scale, memory, parameters; 202 and the record."""
+        """PATCH /serve/{name}: model, runtime, memory, parameters, by a rollout where something serves; scale; 202 and the record."""
         who = await self._operator(request)
         change = await app.body(request, ServePatch)
         async with self._deps.bus.transaction(actor=who.subject) as unit:
             record = await self._desk.find(unit, request.path_params["name"])
-            model = desk.require_available(_allowed(await desk.find_model(unit.connection, record.model_uuid), who))
-            record = await self._desk.patch(unit, record, model, change)
+            _allow(record.model_name, who)
+            found = await desk.find_model(unit.connection, change.model or record.model_uuid)
+            record = await self._desk.patch(
+                unit, record, desk.require_available(_allowed(found, who)), change, who.subject
+            )
         return _accepted(record)
 
     async def delete(self, request: Request) -> Response:

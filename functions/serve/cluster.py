@@ -1,7 +1,7 @@
 """Makes the cluster agree with an object: create or update with optimistic concurrency, and delete what is ours.
 
 Called by the handler of `server.requested`. Every step can be repeated: killed after any call, the next try converges.
-Annotations and labels of others (Knative's creator, kn's, kubectl's) and `spec.traffic` stay as they are.
+Annotations and labels of others (Knative's creator, kn's, kubectl's) stay as they are.
 """
 
 import copy
@@ -18,6 +18,7 @@ from functions.serve.service import SERVER_LABEL
 ATTEMPTS: Final = 5
 _NOT_FOUND: Final = 404
 _CONFLICT: Final = 409
+_NO_GC: Final = "serving.knative.dev/no-gc"
 _PLURALS: Final[Mapping[str, str]] = {"Service": "services", "HTTPRoute": "httproutes"}
 _SERVED: Final[Mapping[str, str]] = {"Service": "services", "Revision": "revisions"}
 
@@ -83,6 +84,25 @@ async def remove(api: Kubernetes, manifest: Json) -> None:
     existing = await api.get(resource)
     if existing is not None and _owner(existing) == _owner(manifest):
         await api.delete(resource)
+
+
+async def keep(api: Kubernetes, revision: Json, *, kept: bool) -> None:
+    """Pin a revision against Knative's garbage collection, or give it free; nothing is written when it is so already.
+
+    Somebody who changes it at the same time is no reason to wait: the next look does it.
+    """
+    annotations = revision["metadata"].get("annotations") or {}
+    if (annotations.get(_NO_GC) == "true") is kept:
+        return
+    others = {name: text for name, text in annotations.items() if name != _NO_GC}
+    changed = copy.deepcopy(revision) | {"apiVersion": "serving.knative.dev/v1"}
+    changed["metadata"]["annotations"] = {**others, _NO_GC: "true"} if kept else others
+    name, namespace = revision["metadata"]["name"], revision["metadata"]["namespace"]
+    try:
+        await api.replace(f"{served('Revision', namespace)}/{name}", changed)
+    except KubeError as error:
+        if error.status not in {_CONFLICT, _NOT_FOUND}:
+            raise
 
 
 def merge(existing: Json, desired: Json) -> Json:

@@ -14,12 +14,12 @@ from functions.kit.bus import Unit
 from functions.kit.db import Database
 from functions.kit.events import ServerRequested
 from functions.kit.problem import Problem
-from functions.serve import names, planning, records
+from functions.serve import names, planning, records, rollout_desk, rollouts
 from functions.serve.observe import Finding
 from functions.serve.planning import Model
 from functions.serve.problems import DoesNotFit, ModelNotAvailable, ModelNotFound, NameTaken, ServerNotFound
 from functions.serve.records import SQL, Draft, Record
-from functions.serve.requests import ServeOptions, ServePatch
+from functions.serve.requests import RolloutOptions, ServeOptions, ServePatch
 from functions.serve.runtimes import Runtimes
 from functions.serve.settings import Settings
 from functions.serve.states import Cause, State
@@ -40,14 +40,17 @@ class Desk:
             raise DoesNotFit(f"{model.name}: {plan.verdict.reason}", contract=msgspec.to_builtins(plan.verdict))
         return Draft(name, model, options, actor, plan=plan)
 
-    async def accept(self, unit: Unit, draft: Draft) -> Record:
+    async def accept(self, unit: Unit, draft: Draft, rollout: RolloutOptions | None = None) -> Record:
         """Write the record of a request; the same request again is the same record.
 
-        A failed server of the same model takes the new request over. Raises NameTaken.
+        A failed server of the same model takes the new request over. rollout: how a live server goes over to what the
+        draft says; without it another server of this name is left alone. Raises NameTaken.
         """
         existing = await self._locked(unit, draft.name)
         if existing is None:
             record = await records.add(unit.connection, draft, self.settings)
+        elif rollout is not None:
+            return await rollout_desk.change(unit, existing, draft, rollout, self.settings)
         elif _same(existing, draft) and existing.state is not State.FAILED:
             return existing
         elif existing.model_name == draft.model.name and existing.state is State.FAILED:
@@ -72,20 +75,22 @@ class Desk:
         else:
             await records.change(unit.connection, existing, draft)
 
-    async def patch(self, unit: Unit, record: Record, model: Model, patch: ServePatch) -> Record:
-        """Change what is asked for. Raises DoesNotFit, BadParameter; then nothing is changed."""
+    async def patch(self, unit: Unit, record: Record, model: Model, patch: ServePatch, actor: str = "") -> Record:
+        """Change what is asked for, by a rollout where something serves.
+
+        Raises DoesNotFit, BadParameter, RolloutUnderWay, ClusterLimit; then nothing is changed.
+        """
         options = patch.applied_to(record.options)
-        if options == record.options and record.state is not State.FAILED:
-            return record
-        draft = self.draft(model, _named(options, record.name), "")
-        changed = await records.change(unit.connection, record, replace(draft, options=options))
-        unit.emit(ServerRequested(record.uuid))
-        return changed
+        draft = self.draft(model, _named(options, record.name), actor)
+        return await rollout_desk.change(unit, record, replace(draft, options=options), patch.rollout, self.settings)
 
     async def delete(self, unit: Unit, record: Record) -> Record:
         """Mark it deleted, which frees its name, and let the event take its objects away."""
         now = datetime.now(UTC)
         gone = await records.move(unit.connection, record, record.observed, Finding(Cause.REMOVED, ""), now)
+        trial = await rollouts.under_way(unit.connection, record.uuid)
+        if trial is not None:
+            await rollout_desk.supersede(unit, trial, "the server was deleted")
         unit.emit(ServerRequested(record.uuid))
         return gone
 
@@ -116,8 +121,8 @@ def _taken(existing: Record, draft: Draft) -> NameTaken:
             f"{existing.name} serves this model already, otherwise: PATCH /serve/{existing.name} changes it"
         )
     return NameTaken(
-        f"{existing.name} serves {existing.model_name} ({existing.model_uuid}): choose another name, "
-        f"or DELETE /serve/{existing.name} first"
+        f"{existing.name} serves {existing.model_name} ({existing.model_uuid}): choose another name, or let it go over to "
+        f'{draft.model.name} with PATCH /serve/{existing.name} {{"model": ...}}, or with `rollout` in this request'
     )
 
 

@@ -14,17 +14,35 @@ import msgspec
 from functions.kit import actors, events, log, trace
 from functions.kit.bus import Bus, Handler, Unit
 from functions.kit.db import Database
-from functions.kit.events import CloudEvent, ModelAvailable, ServerRequested
+from functions.kit.events import CloudEvent, ModelAvailable, RolloutMeasured, ServerRequested
 from functions.kit.kube import Json, KubeError
 from functions.kit.problem import Forbidden, Problem, Reject, Retry
-from functions.serve import cluster, desk, names, observe, old_news, opening, planning, records, service, traces
+from functions.serve import (
+    cluster,
+    desk,
+    names,
+    observe,
+    old_news,
+    opening,
+    planning,
+    records,
+    rollouts,
+    service,
+    traces,
+    traffic,
+    wish,
+)
 from functions.serve.cluster import Foreign, Kubernetes
 from functions.serve.desk import Desk
 from functions.serve.observe import Finding, Observation
 from functions.serve.planning import Model
 from functions.serve.records import SQL, Draft, Record
 from functions.serve.requests import ServeOptions
+from functions.serve.rollout_driver import list_revisions
+from functions.serve.rollout_states import RolloutCause
+from functions.serve.rollouts import Move
 from functions.serve.states import Cause, State
+from functions.serve.wish import Wish
 
 # RFC 1123: it becomes part of a path.
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
@@ -63,15 +81,17 @@ class Handlers:
                 await self._serve(unit, records.model_of(row), row["serve"], event.actor)
 
     async def _serve(self, unit: Unit, model: Model, asked: Any, actor: str) -> None:
+        """With `rollout` in the wish a live server of that name goes over to the model."""
         draft = Draft(names.from_model(model.name), model, ServeOptions(), actor)
         refusal = await actors.refusal(unit.connection, actor)
         if refusal is not None:
             await self._desk.refuse(unit, draft, Forbidden(refusal))
             return
         try:
-            options = msgspec.convert(asked, ServeOptions)
+            wished = msgspec.convert(asked, ServeOptions)
+            options = msgspec.structs.replace(wished, rollout=None)
             draft = Draft(names.usable(options.name, model.name), model, options, actor)
-            await self._desk.accept(unit, self._desk.draft(model, options, actor))
+            await self._desk.accept(unit, self._desk.draft(model, options, actor), wished.rollout)
         except msgspec.ValidationError as error:
             await self._desk.refuse(unit, draft, Reject(f"the request to serve it cannot be read: {error}"))
         except Retry:
@@ -85,30 +105,28 @@ class Handlers:
             await self._agree(event)
 
     async def _agree(self, event: CloudEvent) -> None:
-        row = await self._db.fetchrow(SQL.read_server, event.decode(ServerRequested).server_uuid)
-        if row is None:
+        wished = await wish.read(self._db, event.decode(ServerRequested).server_uuid)
+        if wished is None:
             raise Reject(f"there is no server {event.subject}")
-        record = records.record_of(row)
-        log.model_uuid.set(record.model_uuid)
-        if record.state is State.DELETED:
-            await self._remove(record)
-        outcome = None if record.state is State.DELETED else await self._deploy(record, event.actor)
+        log.model_uuid.set(wished.model_uuid)
+        if wished.is_deleted:
+            await self._remove(wished.record)
+        outcome = None if wished.is_deleted else await self._deploy(wished, event.actor)
         async with self._bus.transaction(cause=event) as unit:
-            await self._settle(unit, record, outcome)
+            await self._settle(unit, wished, outcome)
 
-    async def _settle(self, unit: Unit, done: Record, outcome: Json | Problem | None) -> None:
+    async def _settle(self, unit: Unit, done: Wish, outcome: Json | Problem | None) -> None:
         """Write what came of it. If the request changed meanwhile, what was just done may be stale: once more."""
-        current = records.record_of(await unit.connection.fetchrow(SQL.lock_server, done.uuid))
-        if (current.options, current.state is State.DELETED) != (done.options, done.state is State.DELETED):
-            unit.emit(ServerRequested(done.uuid))
+        current = await wish.lock(unit.connection, done.record.uuid)
+        if current.differs(done):
+            unit.emit(ServerRequested(done.record.uuid))
         elif isinstance(outcome, Problem):
-            refusal = Finding(Cause.REFUSED, outcome.detail)
-            await records.move(unit.connection, current, current.observed, refusal, _now())
+            await _refused(unit, current, outcome)
         elif outcome is not None:
-            seen = observe.with_service(current.observed, observe.read(outcome)) or current.observed
-            await _follow(unit, current, seen)
+            known = current.record.observed
+            await _follow(unit, current.record, observe.with_service(known, observe.read(outcome)) or known)
 
-    async def _deploy(self, record: Record, actor: str) -> Json | Problem:
+    async def _deploy(self, wished: Wish, actor: str) -> Json | Problem:
         """Apply the Service, and the route once that leads somewhere.
 
         Answers the Service, or why it can never work. Raises Retry for bad luck.
@@ -117,11 +135,13 @@ class Handlers:
         if refusal is not None:
             return Forbidden(refusal)
         try:
-            model = desk.require_available(await desk.find_model(self._db, record.model_uuid))
-            plan = planning.plan(model, record.options, self._desk.runtimes, self._desk.settings.default_runtime)
-            made = await self._apply(service.knative_service(record.server, plan, self._desk.settings))
+            model = desk.require_available(await desk.find_model(self._db, wished.model_uuid))
+            settings = self._desk.settings
+            plan = planning.plan(model, wished.options, self._desk.runtimes, settings.default_runtime)
+            targets = traffic.block(wished.split, await self._kept(wished))
+            made = await self._apply(service.knative_service(wished.server, plan, settings, targets, wished.template))
             if opening.routed(made):
-                await self._apply(service.http_route(record.server, self._desk.settings))
+                await self._apply(service.http_route(wished.record.server, settings))
         except KubeError as error:
             return Reject(f"the Kubernetes API refused it: {error.message or error.reason} ({error.status})")
         except Foreign as error:
@@ -131,6 +151,15 @@ class Handlers:
         except Problem as problem:
             return problem
         return made
+
+    async def _kept(self, wished: Wish) -> set[str]:
+        """The server's revisions; the one that traffic may have to go back to is kept from being collected meanwhile."""
+        if wished.rollout is None:
+            return set()
+        revisions = await list_revisions(self._api, self._desk.settings.namespace, wished.record.uuid)
+        for revision in revisions:
+            await cluster.keep(self._api, revision, kept=revision["metadata"]["name"] == wished.split.pinned)
+        return {revision["metadata"]["name"] for revision in revisions}
 
     async def _apply(self, manifest: Json) -> Json:
         return await cluster.apply(self._api, traces.marked(manifest, trace.current()))
@@ -185,6 +214,9 @@ async def follow_object(unit: Unit, uuid: str, obj: Json | None, told: Json) -> 
     if row is None:
         return
     record = records.record_of(row)
+    trial = await rollouts.under_way(unit.connection, uuid)
+    if trial is not None:
+        unit.emit(RolloutMeasured(trial.uuid))
     if record.state is State.DELETED and _remains(obj):
         unit.emit(ServerRequested(uuid))
     news = None if record.state is State.DELETED or obj is None else _news(record, obj)
@@ -195,6 +227,16 @@ async def follow_object(unit: Unit, uuid: str, obj: Json | None, told: Json) -> 
         await records.move(unit.connection, record, news, Finding(Cause.REQUESTED, record.error), _now())
     else:
         await _follow(unit, record, news)
+
+
+async def _refused(unit: Unit, current: Wish, outcome: Problem) -> None:
+    """What was to be done can never work: what serves goes on where there is something, and the reason is shown."""
+    record = current.record
+    if current.trial is not None:
+        await rollouts.move(unit, current.trial, Move(RolloutCause.BROKEN, outcome.detail), _now())
+        return
+    cause = observe.find(record.observed).cause if record.pinned else Cause.REFUSED
+    await records.move(unit.connection, record, record.observed, Finding(cause, outcome.detail), _now())
 
 
 def _remains(obj: Json | None) -> bool:
@@ -209,6 +251,9 @@ def _news(record: Record, obj: Json) -> Observation | None:
 
 async def _follow(unit: Unit, record: Record, observed: Observation) -> None:
     await records.move(unit.connection, record, observed, observe.find(observed), _now())
+    if record.pinned and observed.service and observe.restored(observed.service):
+        await unit.connection.execute(SQL.unpin_server, record.uuid)
+        unit.emit(ServerRequested(record.uuid))
 
 
 async def restore(unit: Unit, record: Record, uid: str) -> None:

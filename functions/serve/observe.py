@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
-from functions.serve.service import MODEL_LABEL, SERVER_LABEL
+from functions.serve.service import MODEL_LABEL, ROLLOUT_LABEL, SERVER_LABEL
 from functions.serve.states import Cause
 
 _GENERATION_LABEL: Final = "serving.knative.dev/configurationGeneration"
@@ -46,9 +46,14 @@ class Seen(Struct, frozen=True):
     # The controller has looked at this generation.
     settled: bool
     conditions: dict[str, Condition]
-    # Service: the revision that was made last. Revision: empty.
+    # Service: the revision that was made last, the last that became ready, and the one that traffic is pinned to, which
+    # serves; empty when the latest one does. Revision: empty.
     latest: str = ""
     replicas: int = 0
+    latest_ready: str = ""
+    pinned: str = ""
+    # Service: the rollout whose revision the template makes; empty when that is not on trial.
+    trial: str = ""
 
     def condition(self, kind: str) -> Condition:
         """A condition, Unknown when it is not reported."""
@@ -61,6 +66,8 @@ class Observation(Struct, frozen=True):
     service: Seen | None = None
     revision: Seen | None = None
     replicas: int | None = None
+    # The newest revision while another one serves.
+    candidate: Seen | None = None
     # When each state was last entered, RFC 3339.
     times: dict[str, str] = {}
 
@@ -92,7 +99,21 @@ def read(obj: Mapping[str, Any]) -> Seen:
         conditions={entry["type"]: _condition(entry) for entry in status.get("conditions", [])},
         latest=status.get("latestCreatedRevisionName", ""),
         replicas=int(status.get("actualReplicas") or 0),
+        latest_ready=status.get("latestReadyRevisionName", ""),
+        pinned=_pinned(obj),
+        trial=_trial(obj),
     )
+
+
+def _pinned(service: Mapping[str, Any]) -> str:
+    """The revision that has traffic by its name."""
+    targets = service.get("spec", {}).get("traffic") or []
+    return next((str(t["revisionName"]) for t in targets if t.get("revisionName") and t.get("percent")), "")
+
+
+def _trial(service: Mapping[str, Any]) -> str:
+    template = service.get("spec", {}).get("template") or {}
+    return str((template.get("metadata", {}).get("labels") or {}).get(ROLLOUT_LABEL, ""))
 
 
 def _condition(entry: Mapping[str, Any]) -> Condition:
@@ -109,16 +130,31 @@ def with_service(known: Observation, service: Seen) -> Observation | None:
     old = known.service
     if old is not None and old.resource_version >= service.resource_version:
         return None
-    recreated = old is not None and old.uid != service.uid
-    return replace(known, service=service, revision=None if recreated else known.revision)
+    if old is not None and old.uid != service.uid:
+        return replace(known, service=service, revision=None, candidate=None)
+    candidate = known.candidate
+    if candidate is not None and not service.pinned and candidate.name == service.latest:
+        return replace(known, service=service, revision=candidate, candidate=None, replicas=candidate.replicas)
+    return replace(known, service=service)
 
 
 def with_revision(known: Observation, revision: Seen) -> Observation | None:
     """The observation after a Revision event, or None when a newer one of it, or a newer revision, is known."""
-    old = known.revision
-    if old is not None and (old.generation, old.resource_version) >= (revision.generation, revision.resource_version):
-        return None
-    return replace(known, revision=revision, replicas=revision.replicas)
+    pinned = known.service.pinned if known.service else ""
+    if pinned and revision.name != pinned:
+        return replace(known, candidate=revision) if _is_newer(revision, known.candidate) else None
+    if _is_newer(revision, known.revision) or (pinned and known.revision and known.revision.name != pinned):
+        return replace(known, revision=revision, replicas=revision.replicas)
+    return None
+
+
+def _is_newer(revision: Seen, old: Seen | None) -> bool:
+    return old is None or (revision.generation, revision.resource_version) > (old.generation, old.resource_version)
+
+
+def restored(service: Seen) -> bool:
+    """Whether what served is the latest revision again, and ready: then traffic need not be pinned any more."""
+    return service.settled and not service.trial and bool(service.latest) and service.latest == service.latest_ready
 
 
 def find(known: Observation) -> Finding:
@@ -126,18 +162,29 @@ def find(known: Observation) -> Finding:
     service = known.service
     if service is None:
         return Finding(Cause.PROGRESSING, "")
+    if service.pinned:
+        return _of_pinned(service, known.revision)
     revision = known.revision if known.revision and known.revision.name == service.latest else None
     ready = service.condition("Ready")
     if not service.settled or ready.status == "Unknown":
-        return Finding(Cause.PROGRESSING, _trouble(revision) if service.settled else "")
+        return Finding(Cause.PROGRESSING, trouble(revision) if service.settled else "")
     if ready.status == "False":
-        return Finding(Cause.BROKEN, _trouble(revision) or _explain(ready))
-    if revision is not None and _cannot_wake(revision.condition("Active")):
+        return Finding(Cause.BROKEN, trouble(revision) or _explain(ready))
+    if revision is not None and cannot_wake(revision.condition("Active")):
         return Finding(Cause.BROKEN, _explain(revision.condition("Active")))
     return Finding(Cause.AWAKE if _awake(revision) else Cause.SLEEPING, "")
 
 
-def _cannot_wake(active: Condition) -> bool:
+def _of_pinned(service: Seen, revision: Seen | None) -> Finding:
+    """While something else is on trial, or on its way back, the Service's conditions tell of that; what serves is this."""
+    if revision is None or revision.name != service.pinned:
+        return Finding(Cause.AWAKE, "")
+    if cannot_wake(revision.condition("Active")):
+        return Finding(Cause.BROKEN, _explain(revision.condition("Active")))
+    return Finding(Cause.AWAKE if _awake(revision) else Cause.SLEEPING, "")
+
+
+def cannot_wake(active: Condition) -> bool:
     """A revision that was ready once stays Ready; that its replicas fail now is told by Active alone."""
     return active.status == "False" and active.reason not in {"", "NoTraffic"}
 
@@ -150,7 +197,7 @@ def _awake(revision: Seen | None) -> bool:
     return active == "True" if active != "Unknown" else revision.replicas > 0
 
 
-def _trouble(revision: Seen | None) -> str:
+def trouble(revision: Seen | None) -> str:
     """The revision's own words: the Service only says that its revision failed."""
     if revision is None:
         return ""

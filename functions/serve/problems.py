@@ -19,6 +19,22 @@ class NameTaken(Conflict):
     """The name is taken"""
 
 
+class RolloutUnderWay(Conflict):
+    """A rollout is under way"""
+
+
+class NoRollout(Conflict):
+    """No rollout is under way"""
+
+
+class NotNow(Conflict):
+    """The rollout cannot do this now"""
+
+
+class ClusterLimit(Unprocessable):
+    """The cluster does not allow it"""
+
+
 class DoesNotFit(Unprocessable):
     """The model does not fit the memory asked for"""
 

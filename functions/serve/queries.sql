@@ -73,3 +73,83 @@ WHERE namespace = $1 AND status = 'pending'
   AND (updated_at < now() - $2::float8 * interval '1 second' OR updated_at > now() + interval '2 minutes')
 ORDER BY updated_at LIMIT 100;
 
+
+-- name: add_rollout
+-- Something new is on trial; there is no other trial of the server, or the unique index would say so.
+INSERT INTO rollouts (uuid, server_uuid, server_name, namespace, strategy, options, model_uuid, model_name, request,
+                      runtime_params, memory_max_mb, contract, previous_model_uuid, previous_model_name,
+                      stable_revision, actor, why)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 'its revision is being made')
+RETURNING *;
+
+-- name: lock_rollout_under_way
+-- The rollout of a server that has not ended, locked.
+SELECT * FROM rollouts WHERE server_uuid = $1 AND finished_at IS NULL FOR UPDATE;
+
+-- name: lock_rollout
+-- One rollout by uuid, locked.
+SELECT * FROM rollouts WHERE uuid = $1 FOR UPDATE;
+
+-- name: read_rollout
+-- One rollout by uuid, with its server's name and whether that is still there.
+SELECT * FROM rollouts WHERE uuid = $1;
+
+-- name: find_last_rollout
+-- The newest rollout of a server, ended or not.
+SELECT * FROM rollouts WHERE server_uuid = $1 ORDER BY created_at DESC, uuid LIMIT 1;
+
+-- name: move_rollout
+-- A move: state, cause, why, step and percent, when; whether it is the end, and a bad one; the candidate and its measures
+-- where they are known by now.
+UPDATE rollouts
+SET status = $2, cause = $3, why = $4, step = $5, percent = $6, step_started_at = $7, updated_at = now(),
+    finished_at = CASE WHEN $8::boolean THEN $7 END, error = CASE WHEN $9::boolean THEN $4 END,
+    candidate_revision = coalesce(nullif($10, ''), candidate_revision), measures = coalesce($11, measures)
+WHERE uuid = $1
+RETURNING *;
+
+-- name: note_rollout
+-- It waits: for what, and what was seen.
+UPDATE rollouts
+SET why = $2, candidate_revision = coalesce(nullif($3, ''), candidate_revision), measures = coalesce($4, measures),
+    updated_at = now()
+WHERE uuid = $1 AND finished_at IS NULL;
+
+-- name: promote_server
+-- What was on trial is what serves; pending until the cluster was told.
+UPDATE server_records s
+SET model_uuid = r.model_uuid, model_name = r.model_name, request = r.request, runtime_params = r.runtime_params,
+    memory_max_mb = r.memory_max_mb, contract = r.contract, status = 'pending', error = NULL, pinned_revision = NULL,
+    updated_at = now()
+FROM rollouts r
+WHERE r.uuid = $1 AND s.uuid = r.server_uuid AND s.status <> 'deleted';
+
+-- name: pin_server
+-- All traffic stays with this revision until what served is the latest one again.
+UPDATE server_records SET pinned_revision = $2, updated_at = now() WHERE uuid = $1 AND status <> 'deleted';
+
+-- name: unpin_server
+-- What served is the latest revision again, and ready.
+UPDATE server_records SET pinned_revision = NULL WHERE uuid = $1;
+
+-- name: list_rollouts_under_way
+-- For every tick: rollouts that have not ended.
+SELECT uuid, server_uuid FROM rollouts WHERE namespace = $1 AND finished_at IS NULL ORDER BY created_at LIMIT 1000;
+
+-- name: list_pinned_servers
+-- For every tick: servers whose traffic is kept where it was until what served is the latest revision again.
+SELECT uuid FROM server_records
+WHERE namespace = $1 AND pinned_revision IS NOT NULL AND status <> 'deleted'
+ORDER BY updated_at LIMIT 1000;
+
+-- name: measure_revision
+-- What one revision answered since $2, and since $3; not what was the caller's fault. A call that is no stream shows its
+-- first token at its end.
+SELECT count(*) AS requests,
+       count(*) FILTER (WHERE status >= 500) AS errors,
+       count(*) FILTER (WHERE started_at >= $3) AS recent,
+       count(*) FILTER (WHERE status < 400) AS first_tokens,
+       percentile_disc(0.95) WITHIN GROUP (ORDER BY coalesce(first_token_ms, duration_ms))
+           FILTER (WHERE status < 400) AS ttft_p95_ms
+FROM usage
+WHERE revision = $1 AND started_at >= $2 AND (status < 400 OR status >= 500);

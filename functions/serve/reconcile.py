@@ -10,7 +10,7 @@ from typing import Any, Final
 from functions.kit import kube
 from functions.kit.bus import Bus
 from functions.kit.db import Database
-from functions.kit.events import CloudEvent, ModelAvailable, ServerRequested
+from functions.kit.events import CloudEvent, ModelAvailable, RolloutMeasured, ServerRequested
 from functions.kit.kube import Json
 from functions.serve import handlers, observe, opening, records
 from functions.serve.cluster import Kubernetes
@@ -46,6 +46,11 @@ class Tick:
                     "server %s has been pending for more than %.0f s; it is driven again", row["uuid"], STALLED_AFTER_S
                 )
                 unit.emit(ServerRequested(row["uuid"]), actor=row["actor"])
+            for row in await unit.connection.fetch(SQL.list_rollouts_under_way, self._settings.namespace):
+                unit.emit(RolloutMeasured(row["uuid"]))
+                unit.emit(ServerRequested(row["server_uuid"]))
+            for row in await unit.connection.fetch(SQL.list_pinned_servers, self._settings.namespace):
+                unit.emit(ServerRequested(row["uuid"]))
             for row in await unit.connection.fetch(SQL.list_unserved_models, STALLED_AFTER_S):
                 _LOG.warning(
                     "model %s is available and nobody was told to serve it; it is asked for again", row["uuid"]

@@ -37,6 +37,8 @@ class Record:
     options: ServeOptions
     observed: Observation
     error: str
+    # Keeps all traffic until what served is the latest revision again; empty when it is.
+    pinned: str
     row: Mapping[str, Any]
 
     @property
@@ -56,6 +58,7 @@ def record_of(row: Mapping[str, Any]) -> Record:
         options=msgspec.convert(row["request"], ServeOptions),
         observed=msgspec.convert(row["observed"], Observation),
         error=row["error"] or "",
+        pinned=row["pinned_revision"] or "",
         row=row,
     )
 
@@ -111,7 +114,7 @@ async def move(connection: Any, record: Record, observed: Observation, finding: 
         return record
     if state is not record.state:
         observed = replace(observed, times={**observed.times, state: now.isoformat(timespec="milliseconds")})
-    revision = observed.service.latest if observed.service else ""
+    revision = observed.service.pinned or observed.service.latest if observed.service else ""
     row = await connection.fetchrow(
         SQL.move_server, record.uuid, state, finding.error, msgspec.to_builtins(observed), revision
     )

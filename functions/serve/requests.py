@@ -80,6 +80,8 @@ class ServeOptions(Struct, frozen=True, forbid_unknown_fields=True, omit_default
     scale: Scale = Scale()
     memory_mb: MemoryMb | None = None
     params: dict[str, ParameterValue] = {}
+    # How a server of this name goes over to it; no part of what is served, so records do not keep it.
+    rollout: RolloutOptions | None = None
 
     def as_json(self) -> dict[str, Any]:
         """What the record keeps: without the defaults, so that equal requests are equal documents."""
@@ -98,8 +100,14 @@ class ServeRequest(ServeOptions, frozen=True, forbid_unknown_fields=True, omit_d
 
 
 class ServePatch(Struct, frozen=True, forbid_unknown_fields=True):
-    """`PATCH /serve/{name}`: what is left out stays; a parameter set to null goes back to its default."""
+    """`PATCH /serve/{name}`: what is left out stays; a parameter set to null goes back to its default.
 
+    model: another model record.
+    """
+
+    model: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
+    runtime: str | None = None
+    rollout: RolloutOptions | None = None
     gpu: Gpu | None = None
     scale: Scale | None = None
     memory_mb: MemoryMb | None = None
@@ -113,7 +121,7 @@ class ServePatch(Struct, frozen=True, forbid_unknown_fields=True):
         scale = {**to_builtins(options.scale), **to_builtins(self.scale or Scale())}
         return ServeOptions(
             name=options.name,
-            runtime=options.runtime,
+            runtime=self.runtime or options.runtime,
             gpu=self.gpu or options.gpu,
             scale=Scale(**scale),
             memory_mb=self.memory_mb or options.memory_mb,

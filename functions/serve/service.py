@@ -5,7 +5,7 @@ flag (docs/supported.md lists the same fields for the laptop, which runs `comman
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,7 +16,11 @@ Manifest = dict[str, Any]
 
 MODEL_LABEL: Final = "torpor.dev/model"
 SERVER_LABEL: Final = "torpor.dev/server"
+# On the template of a revision that is on trial: how it is found, whatever its name.
+ROLLOUT_LABEL: Final = "torpor.dev/rollout"
 PORT: Final = 8080
+# What follows the latest revision, as soon as it is ready.
+LATEST: Final = ({"latestRevision": True, "percent": 100},)
 # config-defaults: max-revision-timeout-seconds. It bounds a call, its wait for a cold start included, and the drain.
 MAX_TIMEOUT_S: Final = 600
 # Config, tokenizer and caches of the engine; weights never touch the disk.
@@ -64,15 +68,44 @@ def gateway_url(name: str, settings: Settings) -> str:
     return f"{settings.public_url.rstrip('/')}/m/{name}/v1"
 
 
-def knative_service(server: Server, plan: Plan, settings: Settings) -> Manifest:
-    """The `serving.knative.dev/v1` Service that runs `plan`."""
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What a template says of a rollout. rollout: its uuid while the revision is on trial, else empty.
+
+    at_zero: the revision is ready without a replica, so it needs no second GPU to begin with.
+    """
+
+    rollout: str = ""
+    at_zero: bool = False
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """On the revision."""
+        return {ROLLOUT_LABEL: self.rollout} if self.rollout else {}
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        """On the revision; config-autoscaler has to say allow-zero-initial-scale."""
+        return {"autoscaling.knative.dev/initial-scale": "0"} if self.at_zero else {}
+
+
+def knative_service(
+    server: Server,
+    plan: Plan,
+    settings: Settings,
+    targets: Sequence[Manifest] = LATEST,
+    trial: Trial = Trial(),
+) -> Manifest:
+    """The `serving.knative.dev/v1` Service that runs `plan`, with its traffic."""
+    annotations = {**_annotations(plan), **trial.annotations}
     return {
         **_service_reference(server, settings),
         "spec": {
             "template": {
-                "metadata": {"labels": server.labels, "annotations": _annotations(plan)},
+                "metadata": {"labels": {**server.labels, **trial.labels}, "annotations": annotations},
                 "spec": _pod(server, plan, settings),
-            }
+            },
+            "traffic": [dict(target) for target in targets],
         },
     }
 

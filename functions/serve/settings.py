@@ -51,6 +51,12 @@ class Settings(Platform, Bucket):
         env="OTEL_EXPORTER_OTLP_ENDPOINT",
         why="where this function sends its spans, and the engines that it makes send theirs; empty sends none",
     )
+    zero_initial_scale: bool = setting(
+        False,
+        env="TORPOR_ZERO_INITIAL_SCALE",
+        why="whether config-autoscaler says allow-zero-initial-scale, as the strategy `replace` needs it; Knative's own "
+        "default is no",
+    )
     gateway: str = setting(
         "torpor", env="TORPOR_GATEWAY", why="the Gateway, in the same namespace, that models' HTTPRoutes attach to"
     )
@@ -68,4 +74,53 @@ class Settings(Platform, Bucket):
     inference_key: Secret = setting(
         env="TORPOR_INFERENCE_KEY",
         why="serve's own API key for asking models, which the setup Job makes and keeps in the Secret torpor-inference",
+    )
+    inference_at_once: int = setting(
+        60,
+        env="TORPOR_INFERENCE_AT_ONCE",
+        unit="calls",
+        why="asynchronous calls to models under way in all; each is held by an instance of serve, which has room for "
+        "other work besides (containerConcurrency in its manifest)",
+    )
+    inference_per_server: int = setting(
+        0,
+        env="TORPOR_INFERENCE_PER_SERVER",
+        unit="calls",
+        why="likewise for one server; 0 takes what its plan says: its replicas at most times the calls of each at once",
+    )
+    inference_attempts: int = setting(
+        5,
+        env="TORPOR_INFERENCE_ATTEMPTS",
+        unit="calls",
+        why="how often a model is asked that does not answer, or says that it cannot now; the Trigger delivers once more",
+    )
+    inference_call_s: float = setting(
+        570.0,
+        env="TORPOR_INFERENCE_CALL_SECONDS",
+        unit="s",
+        why="how long one attempt may take, waking the model included: inside the 600 s that Knative gives a call",
+    )
+    inference_deadline_s: int = setting(
+        86_400,
+        env="TORPOR_INFERENCE_DEADLINE_SECONDS",
+        unit="s",
+        why="after which a request that named no deadline is given up: a day",
+    )
+    inference_keep_s: int = setting(
+        604_800,
+        env="TORPOR_INFERENCE_KEEP_SECONDS",
+        unit="s",
+        why="how long results are kept after the end, a week; the Idempotency-Key is free again after it",
+    )
+    webhook_hosts: tuple[str, ...] = setting(
+        (),
+        env="TORPOR_WEBHOOK_HOSTS",
+        why="hosts that callbacks may name although they have private addresses, and over plain http too",
+    )
+    webhook_attempts: int = setting(
+        8,
+        env="TORPOR_WEBHOOK_ATTEMPTS",
+        unit="calls",
+        why="how often a webhook is delivered to a receiver that does not take it: over two minutes with the Trigger's "
+        "back-off",
     )

@@ -45,8 +45,5 @@ CREATE INDEX rollouts_under_way_by_name ON rollouts (namespace, server_name) WHE
 CREATE INDEX rollouts_by_server ON rollouts (server_uuid, created_at DESC);
 CREATE INDEX rollouts_under_way_by_model ON rollouts (model_uuid) WHERE finished_at IS NULL;
 
-ALTER TABLE server_records
-    -- Keeps all traffic while the template's own revision is not ready: after a rollback, until what served is latest again.
-    ADD COLUMN pinned_revision  TEXT,
-    -- The rollout whose template serves; part of the template, so it has to stay as it was.
-    ADD COLUMN rollout_uuid     TEXT;
+-- Keeps all traffic while the template's own revision is not ready: after a rollback, until what served is latest again.
+ALTER TABLE server_records ADD COLUMN pinned_revision TEXT;

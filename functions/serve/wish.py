@@ -1,0 +1,97 @@
+"""What the cluster should be for one server: its record, and the rollout beside it, taken together. Pure but for `read`.
+
+Called by the handler of `server.requested`, which makes it so, and again afterwards to see whether it changed meanwhile.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from functions.serve import records, rollouts
+from functions.serve.records import SQL, Record
+from functions.serve.requests import ServeOptions
+from functions.serve.rollouts import Rollout
+from functions.serve.service import Server, Trial
+from functions.serve.states import State
+from functions.serve.traffic import Split
+
+
+class Rows(Protocol):
+    """A database or one of its connections."""
+
+    async def fetchrow(self, query: str, *args: Any) -> Any:
+        """The first row, or None."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """rollout: the newest of the server, ended or not."""
+
+    record: Record
+    rollout: Rollout | None
+
+    @property
+    def trial(self) -> Rollout | None:
+        """The rollout while it is under way."""
+        return self.rollout if self.rollout and self.rollout.under_way else None
+
+    @property
+    def model_uuid(self) -> str:
+        """The model of the template."""
+        return self.trial.model_uuid if self.trial else self.record.model_uuid
+
+    @property
+    def options(self) -> ServeOptions:
+        """How the template serves it."""
+        return self.trial.request if self.trial else self.record.options
+
+    @property
+    def server(self) -> Server:
+        """What the Service and its template are labelled by."""
+        if self.trial is None:
+            return self.record.server
+        return Server(self.record.uuid, self.record.name, self.trial.model_uuid, self.trial.model_name)
+
+    @property
+    def split(self) -> Split:
+        """Who gets the traffic."""
+        if self.trial is not None:
+            return self.trial.split
+        return Split(self.record.pinned, 0) if self.record.pinned else Split()
+
+    @property
+    def template(self) -> Trial:
+        """Where there is room for one only, what is tried and what is brought back begin without a replica."""
+        one_only = self.rollout is not None and self.rollout.replaces
+        return Trial(
+            rollout=self.trial.uuid if self.trial else "",
+            at_zero=one_only and (self.trial is not None or bool(self.record.pinned)),
+        )
+
+    @property
+    def is_deleted(self) -> bool:
+        """The server is to go."""
+        return self.record.state is State.DELETED
+
+    def differs(self, other: "Wish") -> bool:
+        """Whether the cluster would have to look otherwise."""
+        return _essence(self) != _essence(other)
+
+
+def _essence(wish: Wish) -> object:
+    return wish.model_uuid, wish.options, wish.split, wish.template, wish.is_deleted
+
+
+async def read(rows: Rows, server_uuid: str) -> Wish | None:
+    """The wish for a server; None when there is no such record."""
+    row = await rows.fetchrow(SQL.read_server, server_uuid)
+    return await _with_rollout(rows, row) if row else None
+
+
+async def lock(connection: Any, server_uuid: str) -> Wish:
+    """The wish for a server that exists, its record locked until the transaction ends."""
+    return await _with_rollout(connection, await connection.fetchrow(SQL.lock_server, server_uuid))
+
+
+async def _with_rollout(rows: Rows, row: Any) -> Wish:
+    return Wish(records.record_of(row), await rollouts.last(rows, row["uuid"]))
