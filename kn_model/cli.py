@@ -18,6 +18,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "pull": ("pull", "Fetch a model, verify it, and serve it."),
     "ls": ("ls", "List the models."),
     "ps": ("ps", "List the servers."),
+    "status": ("status", "Show one server: what it is at, and how long it takes to wake."),
     "show": ("show", "Show one model with its files and its server."),
     "serve": ("serve", "Serve a model, or change how it is served."),
     "chat": ("chat", "Talk to a model; a sleeping one wakes."),

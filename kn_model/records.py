@@ -35,6 +35,31 @@ class ServerRecord(TypedDict):
     created_at: str
 
 
+class PhasesRecord(TypedDict):
+    """Milliseconds of a cold start, one phase after the other; null where nobody knows."""
+
+    schedule_ms: int | None
+    fetch_ms: int | None
+    load_ms: int | None
+    ready_ms: int | None
+
+
+class ColdStartsRecord(TypedDict):
+    """The cold starts of one revision."""
+
+    revision: str
+    starts: int
+    last_at: str
+    last: PhasesRecord
+    median: PhasesRecord
+
+
+class ServerDetailRecord(ServerRecord):
+    """A server with the cold starts of its revisions."""
+
+    cold_starts: list[ColdStartsRecord]
+
+
 class ModelRecord(TypedDict):
     """A model: what was asked for, how far its download is, what serves it. `files` is null in lists."""
 

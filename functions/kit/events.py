@@ -142,6 +142,23 @@ class UsageRecord:
     revision: which one answered; empty from an engine that does not know. first_token_ms: from the request to the first
     bytes of a stream; None for an answer that is no stream. status: 499 where the caller left, 5xx where the engine failed.
     """
+@dataclass(frozen=True, slots=True)
+class EngineStarted(Event):
+    """An engine takes calls. When its process began, and milliseconds from then until each step was done.
+
+    fetched: every byte of the model is here and verified. loaded: the weights are in the engine. ready: it takes calls.
+    None for a step that an engine does not have, such as the stub's.
+    """
+
+    TYPE: ClassVar[str] = "dev.torpor.engine.started.v1"
+    server: str
+    revision: str
+    began_at: str
+    fetched_ms: int | None
+    loaded_ms: int | None
+    ready_ms: int
+
+
 
     request_id: str
     subject: str
@@ -217,6 +234,7 @@ def decode(data: bytes, kind: type[E_]) -> E_:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Reject(f"the data of a {kind.TYPE} does not fit: {error}") from error
+    EngineStarted,
 
 
 def headers(event_id: str, source: str, kind: str, subject: str, extensions: Mapping[str, str]) -> dict[str, str]:

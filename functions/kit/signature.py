@@ -11,14 +11,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from functions.kit.events import CloudEvent, UsageRecorded
+from functions.kit.events import CloudEvent, EngineStarted, UsageRecorded
 from functions.kit.settings import Keys, Secret
 
 # The extension that carries it.
 NAME: Final = "signature"
 # Everything that we emit, and nobody else.
 OWN_TYPES: Final = "dev.torpor."
-_OF_ENGINES: Final = frozenset({UsageRecorded.TYPE})
+# What an engine says of itself. Nothing that makes anybody do anything.
+_OF_ENGINES: Final = frozenset({UsageRecorded.TYPE, EngineStarted.TYPE})
 # Before what is signed, so that the same key never signs the same bytes in another meaning.
 _DOMAIN: Final = b"torpor event 1"
 # Each part's length goes before it, so that no part can borrow bytes of its neighbour.

@@ -7,7 +7,7 @@ No token travels with an event. Two things are checked instead, before anything 
 - the signature of events of our own types. Events of Knative's sources (ticks, changes of cluster objects) carry none:
   their handlers take them for hints and look at the truth themselves.
 
-Engines send `usage.recorded` straight to status where the Broker may forget (docs/decisions/0007). No Broker names a
+Engines send `usage.recorded` and `engine.started` straight to status where the Broker may forget (docs/decisions/0007). No Broker names a
 namespace then, and none has to: the engines' key proves more than the header does.
 """
 
@@ -51,7 +51,7 @@ class Trust:
     def received(self, event: CloudEvent, headers: Mapping[str, str]) -> CloudEvent:
         """What may be handled of an event that was posted to a function. Case-blind headers.
 
-        Raises ForeignBroker and NotSigned. A header that is there and names another namespace is refused for usage too.
+        Raises ForeignBroker and NotSigned. A header that is there and names another namespace is refused for what engines send too.
         """
         if NAMESPACE_HEADER in headers or not signature.of_engines(event):
             self.require_broker(headers)

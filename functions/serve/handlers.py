@@ -30,6 +30,7 @@ from functions.serve import (
     service,
     traces,
     traffic,
+    wakes,
     wish,
 )
 from functions.serve.cluster import Foreign, Kubernetes
@@ -181,6 +182,7 @@ class Handlers:
         opened = await opening.open_route(self._db, self._api, self._desk.settings, obj)
         async with self._bus.transaction(cause=event) as unit:
             await follow_object(unit, uuid, obj, told)
+            await wakes.note(unit.connection, obj, told)
             if not opened:
                 unit.emit(ServerRequested(uuid))
 

@@ -60,6 +60,10 @@ SET status = $2::text, error = nullif($3, ''), observed = $4, revision = nullif(
 WHERE uuid = $1
 RETURNING *;
 
+-- name: note_wake
+-- The cluster has begun to bring up a revision that had no replica; told of again and again until it is there.
+INSERT INTO wakes (revision, woken_at) VALUES ($1, $2) ON CONFLICT DO NOTHING;
+
 -- name: list_live_servers
 -- Servers whose objects should exist: compared with what the API lists, on every tick.
 SELECT uuid, status FROM server_records

@@ -17,12 +17,12 @@ from starlette.routing import BaseRoute, Route
 from functions.kit import app, bus, events, remote
 from functions.kit.bus import Bus, Handler
 from functions.kit.db import Database
-from functions.kit.events import CloudEvent, Event, UsageRecorded
+from functions.kit.events import CloudEvent, EngineStarted, Event, UsageRecorded
 from functions.kit.identity import Identity
 from functions.kit.publisher import HttpPublisher
 from functions.kit.signature import Keyring
 from functions.kit.trust import Trust
-from functions.status import deadletters, feed, models, redrive, servers, unserved, usage
+from functions.status import cold_starts, deadletters, feed, models, redrive, servers, unserved, usage
 from functions.status.deadletters import SQL
 from functions.status.deps import Deps
 from functions.status.letter_filter import Filter
@@ -89,8 +89,8 @@ class Reads:
         return _named("servers", await servers.list_servers(self._db, request.query_params))
 
     async def server(self, request: Request, _: Identity) -> object:
-        """GET /status/{uuid or name}: one server."""
-        return await servers.find_server(self._db, request.path_params["name"])
+        """GET /status/{uuid or name}: one server, with how long its engines took to start."""
+        return await cold_starts.detailed(self._db, await servers.find_server(self._db, request.path_params["name"]))
 
     async def usage(self, request: Request, who: Identity) -> object:
         """GET /usage: tokens by day, model, caller and key."""
@@ -129,7 +129,8 @@ class Inputs:
     def table(self) -> Mapping[str, Handler]:
         """Type -> handler."""
         news = {kind.TYPE: functools.partial(self.news, kind) for kind in feed.FOLLOWED}
-        return {**news, UsageRecorded.TYPE: self.usage, events.TICK: self.tick}
+        own = {UsageRecorded.TYPE: self.usage, EngineStarted.TYPE: self.start, events.TICK: self.tick}
+        return {**news, **own}
 
     async def dead_letter(self, request: Request) -> Response:
         """POST /deadletters: 204 with an empty body, as for every event.
@@ -153,7 +154,13 @@ class Inputs:
     async def tick(self, _: CloudEvent) -> None:
         """The tick: send what the outbox still holds, forget old history and old news."""
         await self._deps.bus.resend()
-        await self._deps.db.execute(SQL.forget_history)
+    async def start(self, event: CloudEvent) -> None:
+        """`engine.started`: one cold start."""
+        async with self._deps.bus.transaction(cause=event) as unit:
+            await cold_starts.store(unit, event)
+
+        for forget in (SQL.forget_history, SQL.forget_cold_starts, SQL.forget_wakes):
+            await self._deps.db.execute(forget)
         await self._deps.db.execute(SQL.forget_news)
 
 

@@ -100,6 +100,42 @@ FROM unnest($3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[
             $11::timestamptz[], $12::int[], $13::int[], $14::boolean[], $15::text[], $16::int[]) AS record
 ON CONFLICT (event_source, event_id, position) DO NOTHING;
 
+-- name: add_cold_start
+-- One start of an engine.
+INSERT INTO cold_starts (event_id, server_name, revision, began_at, fetched_ms, loaded_ms, ready_ms)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT (event_id) DO NOTHING;
+
+-- name: list_cold_starts
+-- The last starts of a server's engines, the latest first. schedule_ms: from when the cluster began to wake the revision,
+-- known to the second; the first engine that starts after that is the one that was waited for, later ones were added.
+SELECT c.revision, c.began_at, c.fetched_ms, c.loaded_ms, c.ready_ms,
+       round(extract(epoch FROM c.began_at - w.woken_at) * 1000)::int AS schedule_ms
+FROM cold_starts c
+LEFT JOIN LATERAL (
+    SELECT max(woken_at) AS woken_at FROM wakes
+    WHERE revision = c.revision AND woken_at <= c.began_at AND woken_at > c.began_at - interval '1 hour'
+      AND NOT EXISTS (
+          SELECT 1 FROM cold_starts earlier
+          WHERE earlier.revision = c.revision AND earlier.began_at < c.began_at AND earlier.began_at >= wakes.woken_at
+      )
+) w ON true
+WHERE c.server_name = $1
+ORDER BY c.began_at DESC
+LIMIT 100;
+
+-- name: forget_cold_starts
+-- A revision that started a month ago starts differently by now. A part at a time: a tick ends in seconds.
+DELETE FROM cold_starts
+WHERE event_id IN (SELECT event_id FROM cold_starts WHERE began_at < now() - interval '30 days' LIMIT 10000);
+
+-- name: forget_wakes
+-- Those that no start asks for any more.
+DELETE FROM wakes
+WHERE (revision, woken_at) IN (
+    SELECT revision, woken_at FROM wakes WHERE woken_at < now() - interval '30 days' LIMIT 10000
+);
+
 -- name: note_measured
 -- The rollouts under way of a server whose usage was just stored, each at most once a second: the first usage of a second
 -- takes it, the tick has the rest. In the future is before a clock was set back.

@@ -12,5 +12,5 @@ class Settings(Platform):
 
     engine_event_keys: Keys = setting(
         env="TORPOR_ENGINE_EVENT_KEY",
-        why="verifies the usage that engines report; several with commas between: all verify",
+        why="verifies the usage and the starts that engines report; several with commas between: all verify",
     )

@@ -82,12 +82,12 @@ def _instant(query: Mapping[str, str], name: str) -> datetime | None:
     if name not in query:
         return None
     try:
-        return _aware(query[name])
+        return aware(query[name])
     except ValueError as error:
         raise BadRequest(f"{name} is a time as in RFC 3339, such as 2026-01-31T00:00:00Z: {error}") from error
 
 
-def _aware(text: str) -> datetime:
+def aware(text: str) -> datetime:
     """An RFC 3339 time. Raises ValueError, also for a time without an offset: it would mean the server's clock."""
     instant = datetime.fromisoformat(text)
     if instant.tzinfo is None:
@@ -117,7 +117,7 @@ def _row(server: str, position: int, record: UsageRecord) -> tuple[object, ...]:
     """A record in the column order of add_usage."""
     _require_range(record)
     try:
-        started_at = _aware(record.started_at)
+        started_at = aware(record.started_at)
     except ValueError as error:
         raise Reject(f"started_at is not a time as in RFC 3339: {error}") from error
     return (

@@ -54,7 +54,7 @@ class Platform:
 
     def records(self) -> list[dict[str, Any]]:
         """All usage records that arrived."""
-        return [record for _, data in list(self.events) for record in data["records"]]
+        return [record for _, data in list(self.events) for record in data.get("records", ())]
 
     def jwks(self) -> dict[str, Any]:
         """The public keys as auth publishes them."""

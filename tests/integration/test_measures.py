@@ -16,6 +16,7 @@ from functions.status.app import routes
 from functions.status.deps import Deps
 from tests.deliveries import KEYRING, TRUST, signed
 from tests.integration.test_status import Admin, database, get  # noqa: F401  # database: a fixture
+from tests.nowhere import NO_OBJECTS
 
 RECORD = UsageRecord("r", "ann", None, "m", 10, 5, "2026-01-31T00:00:00Z", 12, 200, True, "s-00002", 7)
 
@@ -42,7 +43,7 @@ def wire() -> Wire:
 async def http(database: Database, wire: Wire) -> AsyncIterator[httpx.AsyncClient]:  # noqa: F811  # the fixture
     """A caller of `status`."""
     bus = Bus(database, "/torpor/status", wire, KEYRING)
-    handle = app.build(routes(Deps(database, bus, Admin(), TRUST)), ready={})
+    handle = app.build(routes(Deps(database, bus, Admin(), TRUST, NO_OBJECTS)), ready={})
     async with httpx.AsyncClient(transport=httpx.ASGITransport(handle), base_url="http://status") as client:
         yield client
 

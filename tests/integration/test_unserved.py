@@ -14,6 +14,7 @@ from functions.status.app import routes
 from functions.status.deps import Deps
 from tests.deliveries import KEYRING, TRUST
 from tests.integration.test_status import add_server, database, unpublished  # noqa: F401  # database: a fixture
+from tests.nowhere import NO_OBJECTS
 
 CHAT = "/m/tiny/v1/chat/completions"
 
@@ -34,7 +35,7 @@ class Scoped:
 async def http(database: Database) -> AsyncIterator[httpx.AsyncClient]:  # noqa: F811  # the fixture
     """A caller of `status`, as the gateway passes it on."""
     bus = Bus(database, "/torpor/status", unpublished, KEYRING)
-    handle = app.build(routes(Deps(database, bus, Scoped(), TRUST)), ready={})
+    handle = app.build(routes(Deps(database, bus, Scoped(), TRUST, NO_OBJECTS)), ready={})
     caller = {"authorization": "Bearer all"}
     transport = httpx.ASGITransport(handle)
     async with httpx.AsyncClient(transport=transport, base_url="http://status", headers=caller) as client:

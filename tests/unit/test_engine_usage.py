@@ -5,13 +5,15 @@ import json
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from functions.kit.events import UsageRecord
+from functions.kit.events import EngineStarted, UsageRecord, UsageRecorded
+from functions.serve.engine.phases import described
 from functions.serve.engine.usage import BATCH, SENDER_TRIES, HttpSender, Ledger, Refused, Undelivered
 from tests.deliveries import KEYRING
 
@@ -169,3 +171,55 @@ async def test_answers_mean_what_knatives_table_of_retries_says(meant: type[Unde
         with pytest.raises(Undelivered) as caught:
             await sender.send({}, b"")
     assert (meant, str(status) in str(caught.value)) == (type(caught.value), True)
+
+
+def start() -> EngineStarted:
+    """What an engine says of its start."""
+    return EngineStarted("s", "s-00001", "2026-01-01T00:00:00Z", None, None, 7)
+
+
+class Post(Broker):
+    """A sender that keeps the types of what it took; those of a start may be refused."""
+
+    def __init__(self, *, knows_starts: bool = True) -> None:
+        super().__init__()
+        self.knows_starts = knows_starts
+        self.types: list[str] = []
+
+    async def send(self, event_headers: dict[str, str], body: bytes) -> None:
+        """Take it, whatever it is."""
+        del body
+        if event_headers["ce-type"] == EngineStarted.TYPE and not self.knows_starts:
+            raise Refused(400)
+        self.types.append(event_headers["ce-type"])
+
+
+async def test_a_start_is_told_by_the_same_way() -> None:
+    """Before the usage that waits, under the engine's key."""
+    post = Post()
+    book = ledger(post)
+    book.record(record("a"))
+    book.announce(start())
+    await book.close(1)
+    assert post.types == [EngineStarted.TYPE, UsageRecorded.TYPE]
+
+
+async def test_a_status_that_knows_no_starts_still_gets_usage(caplog: pytest.LogCaptureFixture) -> None:
+    """An older release refuses the type; that costs a figure and nothing else."""
+    post = Post(knows_starts=False)
+    book = ledger(post)
+    book.announce(start())
+    book.record(record("a"))
+    await book.close(1)
+    assert (post.types, [entry for entry in caplog.records if entry.levelno == logging.ERROR]) == (
+        [UsageRecorded.TYPE],
+        [],
+    )
+
+
+def test_a_start_is_told_in_milliseconds_since_its_process_began() -> None:
+    """What an engine does not do, such as the stub's fetching, has no number."""
+    now = datetime(2026, 1, 1, 0, 0, 30, tzinfo=UTC)
+    whole = described("s", "s-00001", 30.0, now, {"fetched": 9.25, "loaded": 25.5})
+    assert whole == EngineStarted("s", "s-00001", "2026-01-01T00:00:00.000Z", 9250, 25500, 30000)
+    assert described("s", "", 30.0, now, {}) == EngineStarted("s", "", "2026-01-01T00:00:00.000Z", None, None, 30000)

@@ -33,7 +33,7 @@ class EdgeSettings:
     )
     event_keys: Keys = setting(
         env="TORPOR_ENGINE_EVENT_KEY",
-        why="signs `usage.recorded` and is good for nothing else; several with commas between: the first signs",
+        why="signs `usage.recorded` and `engine.started` and is good for nothing else; several with commas between: the first signs",
     )
     paths: str = setting(
         env="TORPOR_ENGINE_PATHS",

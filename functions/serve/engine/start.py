@@ -14,11 +14,12 @@ import signal
 import sys
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from functions.kit import log, trace
-from functions.serve.engine import cores, fetch
+from functions.serve.engine import cores, fetch, phases
 from functions.serve.engine.arguments import vllm_arguments
 from functions.serve.engine.manifest import Refused
 from functions.serve.engine.phases import since_start
@@ -48,14 +49,14 @@ def run(settings: EngineSettings, environ: MutableMapping[str, str]) -> None:
     signal.signal(signal.SIGTERM, _end)
     os.register_at_fork(after_in_child=_die_with_parent)
     environ.update({**ENVIRONMENT, **cores.environment(), **environ})
-    under_way = fetch.begin(settings)
+    begun_s, under_way = since_start(), fetch.begin(settings)
     try:
-        _serve(settings, under_way, environ)
+        _serve(settings, under_way, environ, begun_s)
     finally:
         under_way.discard()
 
 
-def _serve(settings: EngineSettings, under_way: fetch.Fetch, environ: MutableMapping[str, str]) -> None:
+def _serve(settings: EngineSettings, under_way: fetch.Fetch, environ: MutableMapping[str, str], begun_s: float) -> None:
     log.model_uuid.set(settings.model_uuid)
     with trace.inside(trace.parse(settings.traceparent)), collector_off():
         server = _imported()
@@ -63,8 +64,15 @@ def _serve(settings: EngineSettings, under_way: fetch.Fetch, environ: MutableMap
         _log_phase("configured", fetch_s=under_way.wait("configured"))
         server.register(architectures(under_way.directory))
         arguments = server.parse(vllm_arguments(settings, under_way.directory))
-        _log_phase("verified", fetch_s=under_way.wait("verified"))
-    server.serve(arguments, environ, loaded=under_way.release)
+        fetch_s = under_way.wait("verified")
+        phases.note(phases.FETCHED, begun_s + fetch_s)
+        _log_phase("verified", fetch_s=fetch_s)
+    server.serve(arguments, environ, loaded=partial(_loaded, under_way))
+
+
+def _loaded(under_way: fetch.Fetch) -> None:
+    phases.note(phases.LOADED)
+    under_way.release()
 
 
 def _end(*_: object) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Sends what requests used to the sink, in batches, beside the token path and never in it.
+"""Sends what requests used to the sink, in batches, beside the token path and never in it; and how the engine started.
 
 The sink is the Broker, or the function status where the Broker may forget what it took (docs/decisions/0007). The
 middleware calls `Ledger.record`, which only appends. A task sends batches as `usage.recorded` events and repeats each one
@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from functions.kit import signature
-from functions.kit.events import CloudEvent, UsageRecord, UsageRecorded, headers
+from functions.kit.events import CloudEvent, Event, UsageRecord, UsageRecorded, headers
 from functions.kit.signature import Keyring
 
 SOURCE: Final = "/torpor/engine"
@@ -111,7 +111,12 @@ class Batch:
     """One event under way: its id stays the same however often it is sent."""
 
     event_id: str
-    event: UsageRecorded
+    event: Event
+
+    @property
+    def records(self) -> list[UsageRecord]:
+        """The usage in it."""
+        return self.event.records if isinstance(self.event, UsageRecorded) else []
 
 
 class Ledger:
@@ -134,6 +139,7 @@ class Ledger:
         self._linger_s = linger_s
         self._sleep = sleep
         self._waiting: deque[UsageRecord] = deque()
+        self._news: deque[Event] = deque()
         self._in_flight: Batch | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -142,6 +148,14 @@ class Ledger:
         if len(self._waiting) >= self._capacity:
             _log_lost([self._waiting.popleft()], "the buffer is full")
         self._waiting.append(record)
+        self._begin()
+
+    def announce(self, event: Event) -> None:
+        """Send an event of the engine's own in the same way; returns at once. It goes before usage that waits."""
+        self._news.append(event)
+        self._begin()
+
+    def _begin(self) -> None:
         if self._task is None or self._task.done():
             # It outlives the request that starts it, so its log lines are not that request's.
             self._task = asyncio.get_running_loop().create_task(self._send_all(), context=contextvars.Context())
@@ -157,12 +171,12 @@ class Ledger:
         try:
             await asyncio.wait_for(self._send_all(), within_s)
         except TimeoutError:
-            left = [*(self._in_flight.event.records if self._in_flight else []), *self._waiting]
+            left = [*(self._in_flight.records if self._in_flight else []), *self._waiting]
             _log_lost(left, "the engine ends")
         await self._sender.close()
 
     async def _send_all(self) -> None:
-        while self._waiting or self._in_flight:
+        while self._waiting or self._news or self._in_flight:
             if len(self._waiting) < BATCH and self._linger_s:
                 await self._sleep(self._linger_s)
             if self._in_flight is None:
@@ -171,12 +185,14 @@ class Ledger:
             self._in_flight = None
 
     def _next_batch(self) -> Batch:
+        if self._news:
+            return Batch(uuid.uuid4().hex, self._news.popleft())
         records = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
         return Batch(uuid.uuid4().hex, UsageRecorded(self._server, records))
 
     async def _deliver(self, batch: Batch) -> None:
         body = msgspec.json.encode(batch.event)
-        event = CloudEvent(batch.event_id, SOURCE, UsageRecorded.TYPE, self._server, {}, body)
+        event = CloudEvent(batch.event_id, SOURCE, batch.event.TYPE, self._server, {}, body)
         signed = {signature.NAME: self._keyring.sign(event)}
         event_headers = headers(event.id, event.source, event.type, event.subject, signed)
         failures = 0
@@ -187,14 +203,21 @@ class Ledger:
                 pause = BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)]
                 failures += 1
                 if isinstance(error, Refused) and failures >= _tries(error):
-                    return _log_lost(batch.event.records, str(error))
-                _LOG.warning("usage is not delivered yet: %s", error, extra={"records": len(batch.event.records)})
+                    return _log_refused(batch, str(error))
+                _LOG.warning("usage is not delivered yet: %s", error, extra={"records": len(batch.records)})
                 # Spread, so that engines which lost the same sink do not all return in one moment.
                 await self._sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # no secret
 
 
 def _tries(refused: Refused) -> int:
     return SENDER_TRIES if refused.status in _OF_THE_SENDER else 1
+
+
+def _log_refused(batch: Batch, reason: str) -> None:
+    """An event without usage is a figure that will be missing: a status of an older release does not know it."""
+    if not batch.records:
+        _LOG.warning("%s was not taken: %s", batch.event.TYPE, reason)
+    _log_lost(batch.records, reason)
 
 
 def _log_lost(records: list[UsageRecord], reason: str) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.cli.fake import MODEL, TOKEN, Fake, Person
+from tests.unit.cli.fake import MODEL, SERVER, TOKEN, Fake, Person
 
 
 def test_calls_carry_the_token(person: Person, fake: Fake) -> None:
@@ -63,3 +63,22 @@ def test_logs_on_a_cluster_are_kubectl_s(person: Person) -> None:
         4,
         True,
     )
+
+
+def test_status_shows_a_server_and_how_long_it_takes_to_wake(person: Person, fake: Fake) -> None:
+    """The last start and the middle of all, phase by phase; programs get the record as it is."""
+    last = {"schedule_ms": 2000, "fetch_ms": 9100, "load_ms": 14950, "ready_ms": None}
+    starts = {"revision": "tiny-00001", "starts": 3, "last_at": "2026-01-31T12:00:00Z", "last": last, "median": last}
+    server = {**SERVER, "status": "failed", "error": "no room", "cold_starts": [starts]}
+    fake.on("GET /status/tiny", (200, server))
+    lines = [line.split() for line in person.types("status", "tiny").stdout.splitlines()]
+    assert [["Status:", "failed"], ["Reason:", "no", "room"]] == lines[2:4]
+    phases = ["2.0", "s", "9.1", "s", "14.9", "s", "-"]
+    assert [["tiny-00001", "3", "last", *phases], ["median", *phases]] == lines[-2:]
+    assert server == person.gets("status", "tiny")
+
+
+def test_status_of_a_server_that_never_started_has_no_table(person: Person, fake: Fake) -> None:
+    """There is nothing to show of its starts."""
+    fake.on("GET /status/tiny", (200, {**SERVER, "cold_starts": []}))
+    assert "COLD STARTS" not in person.types("status", "tiny").stdout
