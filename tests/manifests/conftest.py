@@ -1,15 +1,13 @@
-"""What the manifest tests look at: overlays rendered by the real kubectl, and the files they are made of."""
+"""What the manifest tests look at: overlays and examples rendered by the real kubectl, and the files they are made of."""
 
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from tests.manifests import goldens
 
 ROOT = Path(__file__).parents[2]
 CRDS = ROOT.parent / "shared" / "crds"
@@ -18,35 +16,22 @@ Object = dict[str, Any]
 Render = Callable[[str], Sequence[Object]]
 
 
-def overlays() -> Sequence[str]:
-    """Every overlay of the repository, by name."""
-    return sorted(path.parent.name for path in ROOT.glob("knative/overlays/*/kustomization.yaml"))
-
-
-@cache
-def _rendered(overlay: str) -> Sequence[Object]:
-    program = shutil.which("kubectl", path=str(Path(sys.executable).parent)) or "kubectl"
-    command = [program, "kustomize", str(ROOT / "knative" / "overlays" / overlay)]
-    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return list(yaml.safe_load_all(text))
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that asks for `overlay` runs once per overlay."""
+    """A test that asks for `overlay` runs once per overlay, and per example of an installation."""
     if "overlay" in metafunc.fixturenames:
-        metafunc.parametrize("overlay", overlays())
+        metafunc.parametrize("overlay", goldens.folders())
 
 
 @pytest.fixture
 def render() -> Render:
     """`render("local")`: the objects of an overlay."""
-    return _rendered
+    return goldens.rendered
 
 
 @pytest.fixture
 def objects(overlay: str) -> Sequence[Object]:
     """The objects of the overlay that the test runs for."""
-    return _rendered(overlay)
+    return goldens.rendered(overlay)
 
 
 @pytest.fixture(scope="session")

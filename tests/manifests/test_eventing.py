@@ -100,9 +100,52 @@ def test_a_delivery_is_given_up_before_the_service_cuts_it(objects: Sequence[Obj
 
 
 def test_the_broker_answers_before_its_subscribers_do(objects: Sequence[Object]) -> None:
-    """Otherwise a chain of slices would nest inside one delivery (reference: async handler)."""
-    (broker,) = of_kind(objects, "Broker")
-    assert broker["metadata"]["annotations"]["messaging.knative.dev/async-handler"] == "true"
+    """Otherwise a chain of slices would nest inside one delivery; other Brokers do so by themselves."""
+    annotations = broker(objects)["metadata"]["annotations"]
+    asked = annotations.get("messaging.knative.dev/async-handler") == "true"
+    assert asked == (annotations["eventing.knative.dev/broker.class"] == "MTChannelBasedBroker")
+
+
+# Their Broker is the laptop's, whatever class the manifest names.
+LAPTOP = {"local", "traced"}
+INGRESS = {
+    "MTChannelBasedBroker": "http://broker-ingress.knative-eventing.svc.cluster.local/torpor/default",
+    "Kafka": "http://kafka-broker-ingress.knative-eventing.svc.cluster.local/torpor/default",
+    "RabbitMQBroker": "http://default-broker-ingress.torpor.svc.cluster.local",
+}
+
+
+def broker(objects: Sequence[Object]) -> Object:
+    """The one Broker."""
+    (found,) = of_kind(objects, "Broker")
+    return found
+
+
+def ingress(objects: Sequence[Object]) -> str:
+    """Where that Broker takes events, by its class."""
+    return INGRESS[broker(objects)["metadata"]["annotations"]["eventing.knative.dev/broker.class"]]
+
+
+def settings_of(objects: Sequence[Object]) -> Object:
+    """The ConfigMap `torpor`."""
+    (found,) = [each for each in of_kind(objects, "ConfigMap") if each["metadata"]["name"] == "torpor"]
+    data: Object = found["data"]
+    return data
+
+
+def test_functions_send_to_the_broker_that_is_there(objects: Sequence[Object]) -> None:
+    """Each class of Broker has an address of its own."""
+    assert settings_of(objects)["broker-url"] == ingress(objects)
+
+
+def test_rabbitmq_delivers_side_by_side(objects: Sequence[Object]) -> None:
+    """Its Triggers deliver one after the other unless they are told otherwise: a slice at a time, for all downloads."""
+    parallel = {
+        (each["metadata"].get("annotations") or {}).get("rabbitmq.eventing.knative.dev/parallelism")
+        for each in of_kind(objects, "Trigger")
+    }
+    rabbitmq = broker(objects)["spec"]["config"]["kind"] == "RabbitmqBrokerConfig"
+    assert parallel == ({"40"} if rabbitmq else {None})
 
 
 def test_sources_send_to_the_broker(objects: Sequence[Object]) -> None:
@@ -122,11 +165,10 @@ def test_models_are_watched_as_service_and_revision(objects: Sequence[Object]) -
 
 
 def test_usage_goes_where_it_is_kept(overlay: str, objects: Sequence[Object]) -> None:
-    """Engines have no outbox. The base Broker forgets, so status takes usage itself; the laptop's Broker keeps it."""
-    (settings,) = [each for each in of_kind(objects, "ConfigMap") if each["metadata"]["name"] == "torpor"]
-    broker = "http://broker-ingress.knative-eventing.svc.cluster.local/torpor/default"
-    durable = overlay in {"local", "traced"}
-    assert settings["data"]["usage-sink"] == (broker if durable else "http://status.torpor.svc.cluster.local/events")
+    """Engines have no outbox. The base Broker forgets, so status takes usage itself; the laptop's and others keep it."""
+    forgets = broker(objects)["spec"]["config"]["name"] == "config-br-default-channel" and overlay not in LAPTOP
+    expected = "http://status.torpor.svc.cluster.local/events" if forgets else ingress(objects)
+    assert settings_of(objects)["usage-sink"] == expected
     (serve,) = [each for each in of_kind(objects, "Service") if each["metadata"]["name"] == "serve"]
     variables = {each["name"]: each for each in serve["spec"]["template"]["spec"]["containers"][0]["env"]}
     told = {"configMapKeyRef": {"name": "torpor", "key": "usage-sink"}}

@@ -6,18 +6,19 @@ from typing import Any
 Object = dict[str, Any]
 HARDENED = {
     "runAsNonRoot": True,
-    "runAsUser": 65532,
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
     "seccompProfile": {"type": "RuntimeDefault"},
 }
+# Ours, and the official image's own user of PostgreSQL.
+USERS = {"postgres": 999}
 # Who talks to the Kubernetes API: serve creates models' services, setup writes two Secrets.
 WITH_TOKEN = {"torpor-serve", "torpor-setup"}
 
 
 def pods(objects: Sequence[Object]) -> list[Object]:
-    """The pod specs of Knative Services and Jobs."""
+    """The pod specs of Knative Services, Jobs and StatefulSets."""
     return [each["spec"]["template"]["spec"] for each in objects if "template" in each.get("spec", {})]
 
 
@@ -34,7 +35,8 @@ def rules(objects: Sequence[Object]) -> list[tuple[str, Object]]:
 def test_containers_give_up_what_they_do_not_need(objects: Sequence[Object]) -> None:
     """The restricted Pod Security Standard and a read-only root, said on each container: Knative defaults to none."""
     for container in containers(objects):
-        assert HARDENED == container["securityContext"], container["name"]
+        user = {"runAsUser": USERS.get(container["name"], 65532)}
+        assert {**HARDENED, **user} == container["securityContext"], container["name"]
 
 
 def test_containers_say_what_they_need(objects: Sequence[Object]) -> None:

@@ -11,7 +11,20 @@ Object = dict[str, Any]
 # Schemas of core kinds: the newest that the validator carries; Knative 1.23 asks for 1.34 or later.
 KUBERNETES = "1.37"
 KEPT = {"x-kubernetes-preserve-unknown-fields": True}
-CORE = ("v1", "apiextensions.k8s.io/v1", "batch/v1", "networking.k8s.io/v1", "rbac.authorization.k8s.io/v1")
+CORE = (
+    "v1",
+    "apiextensions.k8s.io/v1",
+    "apps/v1",
+    "batch/v1",
+    "networking.k8s.io/v1",
+    "policy/v1",
+    "rbac.authorization.k8s.io/v1",
+)
+# Kinds whose schema is not at hand: an interface inside Knative, and one of Knative's RabbitMQ Broker. Read by hand.
+UNSEEN = {
+    ("networking.internal.knative.dev/v1alpha1", "Ingress"),
+    ("eventing.knative.dev/v1alpha1", "RabbitmqBrokerConfig"),
+}
 
 
 def as_json_schema(schema: Any) -> Any:
@@ -50,7 +63,8 @@ def unknown_fields(schema: Mapping[str, Any], value: Any, path: str) -> Iterator
 
 def custom(objects: Sequence[Object]) -> list[Object]:
     """The objects of kinds that a CRD defines."""
-    return [each for each in objects if each["apiVersion"] not in CORE]
+    foreign = [each for each in objects if each["apiVersion"] not in CORE]
+    return [each for each in foreign if (each["apiVersion"], each["kind"]) not in UNSEEN]
 
 
 def test_custom_objects_fit_their_schema(
