@@ -1,7 +1,8 @@
 """The events of Torpor: what has happened, as frozen dataclasses in the past tense, and strict CloudEvents 1.0 parsing.
 
 Each class names its `TYPE` and the record that is its `subject`. Data fields are what the receiver needs to find the
-rows: events carry pointers, never data. JSON Schemas under `eventing/types/` are generated from these classes.
+rows: events carry pointers, never data. JSON Schemas under `eventing/types/` are generated from these classes. The file
+is long because every event is a short class beside the others.
 """
 
 import dataclasses
@@ -183,6 +184,42 @@ class UsageRecorded(Event):
     records: list[UsageRecord]
 
 
+@dataclass(frozen=True, slots=True)
+class InferenceRequested(Event):
+    """There is a place for a request for asynchronous inference: ask its model."""
+
+    TYPE: ClassVar[str] = "dev.torpor.inference.requested.v1"
+    inference_uuid: str
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceCompleted(Event):
+    """A request for asynchronous inference has its answer."""
+
+    TYPE: ClassVar[str] = "dev.torpor.inference.completed.v1"
+    inference_uuid: str
+    server_uuid: str
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceFailed(Event):
+    """A request for asynchronous inference ended without an answer: failed, expired or cancelled; reason is for people."""
+
+    TYPE: ClassVar[str] = "dev.torpor.inference.failed.v1"
+    inference_uuid: str
+    server_uuid: str
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookRequested(Event):
+    """A request for asynchronous inference is over, and whoever asked wants to be told at an address of theirs."""
+
+    TYPE: ClassVar[str] = "dev.torpor.webhook.requested.v1"
+    inference_uuid: str
+
+
 ALL: Final[tuple[type[Event], ...]] = (
     ModelRequested,
     FileRequested,
@@ -195,6 +232,10 @@ ALL: Final[tuple[type[Event], ...]] = (
     RolloutPromoted,
     RolloutRolledBack,
     RolloutMeasured,
+    InferenceRequested,
+    InferenceCompleted,
+    InferenceFailed,
+    WebhookRequested,
 )
 
 

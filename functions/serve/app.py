@@ -5,6 +5,7 @@ the Broker posts to `/events`, which carries no token: `kit.trust` says what is 
 `planning`; what an event does is in `handlers` and `reconcile`.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,9 +16,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from functions.kit import app, bus, remote
-from functions.kit.bus import Bus
+from functions.kit.bus import Bus, Handler
 from functions.kit.db import Database
-from functions.kit.events import RolloutMeasured
+from functions.kit.events import CloudEvent, InferenceRequested, RolloutMeasured, WebhookRequested
 from functions.kit.identity import Identity
 from functions.kit.kube import Kube
 from functions.kit.problem import Forbidden
@@ -29,6 +30,10 @@ from functions.serve.asking import Asker
 from functions.serve.deps import Deps
 from functions.serve.desk import Desk
 from functions.serve.handlers import Handlers
+from functions.serve.inference.calls import Calls
+from functions.serve.inference.upkeep import Upkeep
+from functions.serve.inference.webhook import Webhooks
+from functions.serve.inference.worker import Worker
 from functions.serve.planning import Model
 from functions.serve.reconcile import Tick
 from functions.serve.requests import ServePatch, ServeRequest
@@ -67,15 +72,34 @@ def routes(deps: Deps) -> Sequence[BaseRoute]:
     handlers = Handlers(deps.db, deps.bus, deps.api, front)
     tick = Tick(deps.db, deps.bus, deps.api, deps.settings)
     driver = Driver(deps.db, deps.bus, deps.api, front, deps.asker)
-    on_event = {**handlers.table(tick), RolloutMeasured.TYPE: driver.measured}
+    on_event: dict[str, Handler] = {
+        **handlers.table(_each(tick, Upkeep(deps))),
+        RolloutMeasured.TYPE: driver.measured,
+        InferenceRequested.TYPE: Worker(deps),
+        WebhookRequested.TYPE: Webhooks(deps),
+    }
+    calls = Calls(deps)
     return [
         Route("/serve", servers.create, methods=["POST"]),
         Route("/serve/{name}", servers.patch, methods=["PATCH"]),
         Route("/serve/{name}", servers.delete, methods=["DELETE"]),
         *RolloutEndpoints(deps, front).routes(),
         Route("/contract", servers.contract, methods=["POST"]),
+        Route("/inference", calls.ask, methods=["POST"]),
+        Route("/inference/{id}", calls.cancel, methods=["DELETE"]),
         Route("/events", bus.endpoint(on_event, deps.trust, traces.of_event), methods=["POST"]),
     ]
+
+
+def _each(*rounds: Handler) -> Handler:
+    """A tick is everybody's: the bad luck of one round keeps nobody else's from being made."""
+
+    async def tick(event: CloudEvent) -> None:
+        outcomes = await asyncio.gather(*(made(event) for made in rounds), return_exceptions=True)
+        for failure in filter(None, outcomes):
+            raise failure
+
+    return tick
 
 
 class Servers:

@@ -1,10 +1,11 @@
 """The states of an asynchronous inference request. Pure.
 
-Decided ahead of the code that will move along it (ARCHITECTURE.md, «Where later work has its place»).
+`inference/queries.sql` takes the states that allow a cause as an argument, so that a row changes along these edges alone.
 
 - queued: stored; its event is on the way, or waits for a free place
 - running: a worker holds its lease and asks the model
-- failed, cancelled, expired, completed: over; the result or the reason is kept
+- failed: the model refused it, or every attempt failed; the latter is also a dead letter, which can be sent again
+- cancelled, expired, completed: over; the result or the reason is kept
 """
 
 from enum import StrEnum
@@ -30,7 +31,8 @@ class InferenceCause(StrEnum):
     CLAIMED = "claimed"  # a worker took its lease, the first one or another after it died
     RELEASED = "released"  # the model could not answer now: its event comes again
     ANSWERED = "answered"  # the result is stored
-    REFUSED = "refused"  # the model refused it, or every retry failed
+    REFUSED = "refused"  # the model refused it, or every attempt failed
+    REDRIVEN = "redriven"  # an operator has its dead letter sent again
     CANCELLED = "cancelled"  # a person cancelled it
     EXPIRED = "expired"  # its deadline has passed
 
@@ -40,13 +42,14 @@ INFERENCE: Final = Machine(
     kind="inference",
     title="An asynchronous inference request",
     start=_S.QUEUED,
-    ends=frozenset({_S.FAILED, _S.CANCELLED, _S.EXPIRED, _S.COMPLETED}),
-    back={_C.RELEASED: "bad luck is tried again"},
+    ends=frozenset({_S.CANCELLED, _S.EXPIRED, _S.COMPLETED}),
+    back={_C.RELEASED: "bad luck is tried again", _C.REDRIVEN: "an operator has mended what made it fail"},
     table={
         (_S.QUEUED, _C.CLAIMED): _S.RUNNING,
         (_S.RUNNING, _C.CLAIMED): _S.RUNNING,
         (_S.RUNNING, _C.RELEASED): _S.QUEUED,
         (_S.RUNNING, _C.ANSWERED): _S.COMPLETED,
+        (_S.FAILED, _C.REDRIVEN): _S.QUEUED,
         **{
             (state, cause): after
             for state in (_S.QUEUED, _S.RUNNING)

@@ -25,6 +25,7 @@ from functions.kit.trust import Trust
 from functions.status import cold_starts, deadletters, feed, models, redrive, servers, unserved, usage
 from functions.status.deadletters import SQL
 from functions.status.deps import Deps
+from functions.status.inference import Answers
 from functions.status.letter_filter import Filter
 from functions.status.newsroom import Newsroom
 from functions.status.paging import Page
@@ -41,13 +42,13 @@ def build(settings: Settings) -> Starlette:
     publisher = HttpPublisher(settings.broker_url)
     verifier = remote.verifier(settings.jwks_url, settings.verify_url)
     trust = Trust(settings.namespace, Keyring(settings.event_keys, settings.engine_event_keys))
-    deps = Deps(db, Bus(db, "/torpor/status", publisher, trust.keyring), verifier, trust)
+    deps = Deps(db, Bus(db, "/torpor/status", publisher, trust.keyring), verifier, trust, settings.objects())
     return app.build(routes(deps), ready={"PostgreSQL": db.ping})
 
 
 def routes(deps: Deps) -> Sequence[BaseRoute]:
     """The API of `status`: paths, and what a caller has to be allowed to do."""
-    reads, redrives, inputs = Reads(deps), Redrives(deps), Inputs(deps)
+    reads, redrives, inputs, answers = Reads(deps), Redrives(deps), Inputs(deps), Answers(deps)
     return [
         Route("/models", _get(deps, "read", reads.models)),
         Route("/models/available", _get(deps, "read", reads.available_models)),
@@ -56,6 +57,8 @@ def routes(deps: Deps) -> Sequence[BaseRoute]:
         Route("/status/{name}", _get(deps, "read", reads.server)),
         Route("/usage", _get(deps, "read", reads.usage)),
         Route("/m/{name}/{rest:path}", Unserved(deps).answer, methods=unserved.METHODS),
+        Route("/inference/{id}", _get(deps, "infer", answers.request)),
+        Route("/inference/{id}/result", answers.result),
         Route("/deadletters", _get(deps, "operate", reads.dead_letters)),
         Route("/deadletters", inputs.dead_letter, methods=["POST"]),
         Route("/deadletters/redrive", _post(deps, "operate", redrives.matching), methods=["POST"]),

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from functions.kit.bus import Bus
 from functions.kit.identity import Identity
+from functions.kit.objects import Objects
 from functions.kit.trust import Trust
 
 
@@ -34,9 +35,10 @@ class Verifies(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """Database, Broker, the verifier of tokens, and whose events are believed."""
+    """Database, Broker, the verifier of tokens, whose events are believed, and the S3 that keeps answers."""
 
     db: Rows
     bus: Bus
     verifier: Verifies
     trust: Trust
+    objects: Objects

@@ -17,6 +17,8 @@ from functions.kit.db import queries
 from functions.kit.events import (
     CloudEvent,
     Event,
+    InferenceCompleted,
+    InferenceFailed,
     ModelAvailable,
     ModelDeleted,
     ModelFailed,
@@ -45,6 +47,8 @@ FOLLOWED: Final[Mapping[type[Event], Audience]] = {
     RolloutAdvanced: Audience.READERS,
     RolloutPromoted: Audience.READERS,
     RolloutRolledBack: Audience.READERS,
+    InferenceCompleted: Audience.ASKER,
+    InferenceFailed: Audience.ASKER,
 }
 
 

@@ -266,3 +266,9 @@ SELECT uuid, model_uuid, model_name, service_name, namespace, status, revision, 
 FROM server_records
 WHERE updated_at > now() - $1::float8 * interval '1 second'
 ORDER BY updated_at DESC LIMIT $2;
+
+-- name: find_inference
+-- One request for asynchronous inference, if it is the caller's ($2) or the caller may see everybody's ($3).
+SELECT uuid, subject, server_name, model_name, path, status, attempts, error, http_status, result_bytes, created_at,
+       started_at, finished_at, deadline_at, callback_url, callback_status, callback_attempts, callback_error
+FROM inference_requests WHERE uuid = $1 AND accepted_at IS NOT NULL AND (subject = $2 OR $3::bool);

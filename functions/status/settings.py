@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from functions.kit.platform import Platform
+from functions.kit.platform import Bucket, Platform
 from functions.kit.settings import Keys, setting
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(Platform):
+class Settings(Platform, Bucket):
     """Where everything is, and what engines sign with."""
 
     engine_event_keys: Keys = setting(

@@ -17,6 +17,7 @@ from functions.kit.settings import Secret
 from functions.status.app import routes
 from functions.status.deps import Deps
 from tests.deliveries import KEYRING, TRUST, delivered
+from tests.nowhere import NO_OBJECTS
 
 DESTINATION = "http://download.torpor.svc.cluster.local/events"
 
@@ -110,7 +111,7 @@ class World:
 async def opened(database_url: str) -> AsyncIterator[World]:
     """`status` on a database of its own."""
     db, broker = Database(Secret(database_url)), Broker()
-    deps = Deps(db, Bus(db, "/torpor/status", broker, KEYRING), Olga(), TRUST)
+    deps = Deps(db, Bus(db, "/torpor/status", broker, KEYRING), Olga(), TRUST, NO_OBJECTS)
     transport = httpx.ASGITransport(app.build(routes(deps), ready={}))
     async with httpx.AsyncClient(transport=transport, base_url="http://status") as http:
         yield World(db, broker, http)

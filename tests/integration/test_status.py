@@ -18,6 +18,7 @@ from functions.kit.settings import Secret
 from functions.status.app import routes
 from functions.status.deps import Deps
 from tests.deliveries import KEYRING, TRUST, signed
+from tests.nowhere import NO_OBJECTS
 
 NOW = datetime.now(UTC)
 
@@ -47,7 +48,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 async def http(database: Database) -> AsyncIterator[httpx.AsyncClient]:
     """A caller of the function."""
     bus = Bus(database, "/torpor/status", unpublished, KEYRING)
-    handle = app.build(routes(Deps(database, bus, Admin(), TRUST)), ready={"PostgreSQL": database.ping})
+    handle = app.build(routes(Deps(database, bus, Admin(), TRUST, NO_OBJECTS)), ready={"PostgreSQL": database.ping})
     async with httpx.AsyncClient(transport=httpx.ASGITransport(handle), base_url="http://status") as client:
         yield client
 
@@ -252,7 +253,7 @@ async def test_a_tick_is_acknowledged(http: httpx.AsyncClient) -> None:
 async def test_postgres_being_away_is_said() -> None:
     """503 that names PostgreSQL, on reads and on /readyz; an empty list would be a lie."""
     away = Database(Secret("postgresql://nobody@127.0.0.1:1/none"))
-    deps = Deps(away, Bus(away, "/t", unpublished, KEYRING), Admin(), TRUST)
+    deps = Deps(away, Bus(away, "/t", unpublished, KEYRING), Admin(), TRUST, NO_OBJECTS)
     handle = app.build(routes(deps), ready={"PostgreSQL": away.ping})
     async with httpx.AsyncClient(transport=httpx.ASGITransport(handle), base_url="http://status") as http:
         answers = [await http.get(path) for path in ("/models", "/status", "/usage", "/readyz")]

@@ -20,6 +20,7 @@ from functions.status.app import routes
 from functions.status.deps import Deps
 from tests.deliveries import ENGINE_KEYS, KEYRING, TRUST
 from tests.integration.test_status import Admin, unpublished
+from tests.nowhere import NO_OBJECTS
 
 
 class Twice(HttpSender):
@@ -51,7 +52,7 @@ async def test_a_batch_that_an_engine_posts_twice_is_counted_once(database_url: 
     """Straight to /events over HTTP: its own sender and headers, no Broker; the first answer got lost."""
     database = Database(Secret(database_url))
     handle = app.build(
-        routes(Deps(database, Bus(database, "/torpor/status", unpublished, KEYRING), Admin(), TRUST)), ready={}
+        routes(Deps(database, Bus(database, "/torpor/status", unpublished, KEYRING), Admin(), TRUST, NO_OBJECTS)), ready={}
     )
     async with served(handle) as url:
         sender = Twice(f"{url}/events")

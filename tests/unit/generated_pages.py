@@ -31,7 +31,7 @@ DOCS: Final = Path(__file__).parents[2] / "docs"
 FUNCTIONS: Final = ("auth", "download", "serve", "status")
 MACHINES: Final[tuple[Machine[Any, Any], ...]] = (MODEL, FILE, SERVER, ROLLOUT, INFERENCE)
 # ARCHITECTURE.md says what is designed and not built yet.
-PLANNED: Final = (ROLLOUT, INFERENCE)
+PLANNED: Final = (ROLLOUT,)
 _ENVIRONMENT: Final = {
     **dict.fromkeys(
         (
@@ -132,6 +132,7 @@ def _api() -> str:
             *kinds,
             f"| `{events.TICK}` | a minute has passed (PingSource) |",
             *(f"| `{name}` | an object of the cluster changed (ApiServerSource) |" for name in events.RESOURCE_CHANGES),
+            *(f"| `{name}` | a ModelServe resource changed (ApiServerSource) |" for name in events.REFERENCE_CHANGES),
             "",
         ]
     )

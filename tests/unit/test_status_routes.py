@@ -15,6 +15,7 @@ from functions.kit.settings import Secret
 from functions.status.app import routes
 from functions.status.deps import Deps
 from tests.deliveries import KEYRING, TRUST, delivered, signed
+from tests.nowhere import NO_OBJECTS
 
 READS = [
     "/models",
@@ -75,7 +76,7 @@ async def unpublished(headers: Mapping[str, str], data: bytes) -> None:
 def client(db: Recorder, role: str = "") -> httpx.AsyncClient:
     """A caller of the routing table with a role."""
     bus = Bus(Database(Secret("unused")), "/torpor/status", unpublished, KEYRING)
-    handle = app.build(routes(Deps(db, bus, Roles(), TRUST)), ready={})
+    handle = app.build(routes(Deps(db, bus, Roles(), TRUST, NO_OBJECTS)), ready={})
     headers = {"authorization": f"Bearer {role}"} if role else {}
     return httpx.AsyncClient(transport=httpx.ASGITransport(handle), base_url="http://status", headers=headers)
 

@@ -16,6 +16,7 @@ from functions.kit.settings import Secret
 from functions.status.app import routes
 from functions.status.deps import Deps
 from tests.deliveries import KEYRING, TRUST
+from tests.nowhere import NO_OBJECTS
 
 
 class Spoken:
@@ -39,7 +40,7 @@ def main() -> None:
     port, url = sys.argv[1:]
     db = Database(Secret(url))
     bus = Bus(db, "/torpor/status", unpublished, KEYRING)
-    handle = app.build(routes(Deps(db, bus, Spoken(), TRUST)), ready={"PostgreSQL": db.ping})
+    handle = app.build(routes(Deps(db, bus, Spoken(), TRUST, NO_OBJECTS)), ready={"PostgreSQL": db.ping})
     uvicorn.run(handle, host="127.0.0.1", port=int(port), log_level="error", access_log=False)
 
 
