@@ -169,9 +169,9 @@ def find(known: Observation) -> Finding:
     if not service.settled or ready.status == "Unknown":
         return Finding(Cause.PROGRESSING, trouble(revision) if service.settled else "")
     if ready.status == "False":
-        return Finding(Cause.BROKEN, trouble(revision) or _explain(ready))
+        return Finding(Cause.BROKEN, trouble(revision) or explain(ready))
     if revision is not None and cannot_wake(revision.condition("Active")):
-        return Finding(Cause.BROKEN, _explain(revision.condition("Active")))
+        return Finding(Cause.BROKEN, explain(revision.condition("Active")))
     return Finding(Cause.AWAKE if _awake(revision) else Cause.SLEEPING, "")
 
 
@@ -180,7 +180,7 @@ def _of_pinned(service: Seen, revision: Seen | None) -> Finding:
     if revision is None or revision.name != service.pinned:
         return Finding(Cause.AWAKE, "")
     if cannot_wake(revision.condition("Active")):
-        return Finding(Cause.BROKEN, _explain(revision.condition("Active")))
+        return Finding(Cause.BROKEN, explain(revision.condition("Active")))
     return Finding(Cause.AWAKE if _awake(revision) else Cause.SLEEPING, "")
 
 
@@ -202,7 +202,7 @@ def trouble(revision: Seen | None) -> str:
     if revision is None:
         return ""
     conditions = [revision.condition(kind) for kind in ("ContainerHealthy", "ResourcesAvailable", "Ready")]
-    return next((_explain(condition) for condition in _worst_first(conditions) if condition.message), "")
+    return next((explain(condition) for condition in _worst_first(conditions) if condition.message), "")
 
 
 def _worst_first(conditions: Sequence[Condition]) -> Sequence[Condition]:
@@ -212,7 +212,8 @@ def _worst_first(conditions: Sequence[Condition]) -> Sequence[Condition]:
     return [*failed, *undecided]
 
 
-def _explain(condition: Condition) -> str:
+def explain(condition: Condition) -> str:
+    """The cluster's words, after what to do about it where that is known."""
     advice = _ADVICE.get(condition.reason, "")
     said = ": ".join(part for part in (condition.reason, condition.message) if part)
     return f"{advice} ({said})" if advice else said

@@ -106,16 +106,18 @@ SELECT * FROM rollouts WHERE server_uuid = $1 ORDER BY created_at DESC, uuid LIM
 -- A move: state, cause, why, step and percent, when; whether it is the end, and a bad one; the candidate and its measures
 -- where they are known by now.
 UPDATE rollouts
-SET status = $2, cause = $3, why = $4, step = $5, percent = $6, step_started_at = $7, updated_at = now(),
-    finished_at = CASE WHEN $8::boolean THEN $7 END, error = CASE WHEN $9::boolean THEN $4 END,
-    candidate_revision = coalesce(nullif($10, ''), candidate_revision), measures = coalesce($11, measures)
+SET status = $2::text, cause = $3::text, why = $4::text, step = $5, percent = $6, step_started_at = $7::timestamptz,
+    updated_at = now(), finished_at = CASE WHEN $8::boolean THEN $7::timestamptz END,
+    error = CASE WHEN $9::boolean THEN $4::text END,
+    candidate_revision = coalesce(nullif($10::text, ''), candidate_revision), measures = coalesce($11::jsonb, measures)
 WHERE uuid = $1
 RETURNING *;
 
 -- name: note_rollout
 -- It waits: for what, and what was seen.
 UPDATE rollouts
-SET why = $2, candidate_revision = coalesce(nullif($3, ''), candidate_revision), measures = coalesce($4, measures),
+SET why = $2, candidate_revision = coalesce(nullif($3::text, ''), candidate_revision),
+    measures = coalesce($4::jsonb, measures),
     updated_at = now()
 WHERE uuid = $1 AND finished_at IS NULL;
 
@@ -157,3 +159,46 @@ SELECT count(*) AS requests,
            FILTER (WHERE status < 400) AS ttft_p95_ms
 FROM usage
 WHERE revision = $1 AND started_at >= $2 AND (status < 400 OR status >= 500);
+
+-- name: find_declared_model
+-- The model that a ModelServe means: the newest available one of a name, else the newest; one uuid; what lies under a prefix.
+SELECT uuid, model_name, status, model_metadata
+FROM model_records
+WHERE status <> 'deleted' AND CASE $1::text
+    WHEN 'uuid' THEN uuid = $2
+    WHEN 'path' THEN trim(trailing '/' from minio_path) = trim(trailing '/' from $2)
+    ELSE model_name = $2 OR hf_name = $2
+END
+ORDER BY (status = 'available') DESC, created_at DESC
+LIMIT 1;
+
+-- name: lock_modelserve
+-- What was done for a resource, locked.
+SELECT * FROM modelserves WHERE namespace = $1 AND name = $2 FOR UPDATE;
+
+-- name: put_modelserve
+-- What was done for a resource.
+INSERT INTO modelserves (namespace, name, uid, generation, token_digest, actor, models, asked, model_uuid, server_uuid, waiting)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+ON CONFLICT (namespace, name) DO UPDATE
+SET uid = $3, generation = $4, token_digest = $5, actor = $6, models = $7, asked = $8, model_uuid = $9, server_uuid = $10,
+    waiting = $11, updated_at = now()
+WHERE (modelserves.uid, modelserves.generation, modelserves.token_digest, modelserves.actor, modelserves.models,
+       modelserves.asked, modelserves.model_uuid, modelserves.server_uuid, modelserves.waiting)
+      IS DISTINCT FROM ($3, $4, $5, $6, $7, $8, $9, $10, $11);
+
+-- name: drop_modelserve
+-- The resource is gone.
+DELETE FROM modelserves WHERE namespace = $1 AND name = $2;
+
+-- name: list_modelserves
+-- For every tick: the resources that something was done for.
+SELECT name FROM modelserves WHERE namespace = $1;
+
+-- name: list_waiting_modelserves
+-- Resources whose model was not available.
+SELECT name FROM modelserves WHERE namespace = $1 AND waiting;
+
+-- name: find_modelserve_of_server
+-- The resource that a server belongs to.
+SELECT name FROM modelserves WHERE server_uuid = $1;

@@ -29,12 +29,15 @@ async def change(unit: Unit, record: Record, draft: Draft, asked: RolloutOptions
     if trial is not None:
         if _means(trial.model_uuid, trial.request, draft):
             return record
-        if _is_scale_alone(record, draft):
+        if _is_scale_alone(record, draft) and not _means(record.model_uuid, record.options, draft):
             raise RolloutUnderWay(_under_way(record, trial))
         await supersede(unit, trial, "something newer is asked for")
     if _means(record.model_uuid, record.options, draft) and record.state is not State.FAILED:
         return record
     stable = serving(record)
+    if stable and trial is not None:
+        # By now the latest revision that became ready may be the one that was on trial.
+        stable = trial.stable_revision
     if not stable or _is_scale_alone(record, draft) or options.strategy == "direct":
         return await _at_once(unit, record, draft)
     if options.strategy == "replace" and not settings.zero_initial_scale:
@@ -58,7 +61,7 @@ def serving(record: Record) -> str:
         return ""
     if record.state is State.FAILED or seen is None:
         return ""
-    return record.pinned or seen.latest_ready or seen.latest
+    return record.pinned or seen.pinned or seen.latest_ready or seen.latest
 
 
 async def _at_once(unit: Unit, record: Record, draft: Draft) -> Record:

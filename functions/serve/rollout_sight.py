@@ -47,7 +47,7 @@ def look(rollout_uuid: str, stable: str, service: Mapping[str, Any] | None, revi
         routed=seen.name == _tagged(service or {}),
         failed=_failed(seen),
         passing=_reason(seen) in _MAY_PASS,
-        trouble=observe.trouble(seen),
+        trouble=_trouble(seen),
         replicas=seen.replicas,
         **about_stable,  # type: ignore[arg-type]  # both are what Sight says
     )
@@ -56,6 +56,11 @@ def look(rollout_uuid: str, stable: str, service: Mapping[str, Any] | None, revi
 def _failed(seen: Seen) -> bool:
     """A revision that was ready once stays Ready; that its replicas fail now is told by Active alone."""
     return seen.condition("Ready").status == "False" or observe.cannot_wake(seen.condition("Active"))
+
+
+def _trouble(seen: Seen) -> str:
+    active = seen.condition("Active")
+    return observe.trouble(seen) or (observe.explain(active) if observe.cannot_wake(active) else "")
 
 
 def _reason(seen: Seen) -> str:

@@ -51,11 +51,35 @@ class Settings(Platform, Bucket):
         env="OTEL_EXPORTER_OTLP_ENDPOINT",
         why="where this function sends its spans, and the engines that it makes send theirs; empty sends none",
     )
+    digests_only: bool = setting(
+        False,
+        env="TORPOR_DIGESTS_ONLY",
+        why="whether a server's image has to be pinned by digest: on a cluster a tag can mean another image tomorrow",
+    )
+    max_revision_timeout_s: int = setting(
+        600,
+        env="TORPOR_MAX_REVISION_TIMEOUT",
+        unit="s",
+        why="what config-defaults says as max-revision-timeout-seconds: how long a call to a model may take at most, its "
+        "wait for a cold start included; the default is Knative's",
+    )
+    max_scale_limit: int = setting(
+        0,
+        env="TORPOR_MAX_SCALE_LIMIT",
+        unit="replicas",
+        why="what config-autoscaler says as max-scale-limit; 0, Knative's default, is none",
+    )
     zero_initial_scale: bool = setting(
         False,
         env="TORPOR_ZERO_INITIAL_SCALE",
         why="whether config-autoscaler says allow-zero-initial-scale, as the strategy `replace` needs it; Knative's own "
         "default is no",
+    )
+    modelserve_actor: str = setting(
+        "",
+        env="TORPOR_MODELSERVE_ACTOR",
+        why="the user in whose name ModelServe resources without a token are served: whoever may create them in the "
+        "namespace then asks as this user; empty refuses resources without a token",
     )
     gateway: str = setting(
         "torpor", env="TORPOR_GATEWAY", why="the Gateway, in the same namespace, that models' HTTPRoutes attach to"

@@ -7,6 +7,7 @@ Called by the supervisor alone. Closing the stack that it fills ends everything 
 """
 
 import asyncio
+import functools
 import os
 import sys
 from collections.abc import Coroutine, Sequence
@@ -22,6 +23,7 @@ from kn_model.local import generated_secrets, listener, render
 from kn_model.local.addresses import Addresses
 from kn_model.local.admission import admit as admission
 from kn_model.local.admission import supported
+from kn_model.local.admission.config import ClusterConfig
 from kn_model.local.api import app as api
 from kn_model.local.api import certificate, cluster
 from kn_model.local.api.errors import NotFound
@@ -111,13 +113,17 @@ async def _as_it_is(_: object) -> None:
     """
 
 
+# One machine has one GPU, or none: a rollout there needs revisions that are ready before they run.
+_admit: Final = functools.partial(admission.admit, config=ClusterConfig(zero_initial_scale=True))
+
+
 async def _parts(stack: AsyncExitStack, state: State, options: Options, storage: PostgresStorage) -> Parts:
     """The objects, their API, and what starts processes."""
     store = ObjectStore(storage)
     await store.open()
     tls = await asyncio.to_thread(certificate.ensure, state.folder / "tls")
     tokens = ServiceTokens(state.folder / "tokens", tls.ca)
-    serves = api.application(cluster.Cluster(store, admission.admit, supported.check), tokens.user_of)
+    serves = api.application(cluster.Cluster(store, _admit, supported.check), tokens.user_of)
     runner = await listener.listen(serves, options.kube_port, tls=tls.context())
     stack.push_async_callback(runner.cleanup)
     addresses = Addresses(

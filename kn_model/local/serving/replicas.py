@@ -139,6 +139,10 @@ class Replicas:
         self.scale_to(decision.scale)
 
     def _reach_initial_scale(self) -> None:
+        if self.limits.policy.initial_scale == 0:
+            self._achieved = True
+            self._changed()
+            return
         if self._failure and self._failure.reason == GAVE_UP:
             return
         if self._failure and self._clock() > self._deadline:
@@ -241,7 +245,8 @@ class Replicas:
         log.warning("instance %s ended after %.0f s: %s", instance.name, lived_s, failure)
         self._spawn(instance.stop())
         self._failures = 0 if lived_s >= SETTLED_S else self._failures + 1
-        if self._failures:
+        # One that we had to kill has a cause that stays; who killed another one, nobody knows.
+        if self._failures > 1 or (self._failures and instance.killed_because):
             self._failure = failure
         if self._failures > 1:
             self._back_off(failure)

@@ -8,7 +8,8 @@ The file is long because one world serves every test of serve, and its parts kno
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +32,7 @@ from functions.serve.deps import Deps
 from functions.serve.runtimes import Runtimes
 from functions.serve.settings import Settings
 from kn_model.local.admission.admit import admit
+from kn_model.local.admission.config import ClusterConfig
 from kn_model.local.admission.supported import check
 from kn_model.local.api import cluster as local
 from kn_model.local.api.app import application
@@ -59,6 +61,7 @@ class Cluster:
     are done and then answered 504. before: called once before the next write is done.
     """
 
+    admit: Any = admit
     store: ObjectStore = field(default_factory=lambda: ObjectStore(MemoryStorage()))
     faults: list[tuple[int, str]] = field(default_factory=list)
     lost: int = 0
@@ -67,7 +70,7 @@ class Cluster:
 
     def application(self) -> web.Application:
         """The API, with bad luck in between."""
-        app = application(local.Cluster(self.store, admit, check), {TOKEN: "serve"}.get)
+        app = application(local.Cluster(self.store, self.admit, check), {TOKEN: "serve"}.get)
         app.middlewares.append(self._bad_luck)
         return app
 
@@ -286,17 +289,18 @@ async def add_model(db: Database, uuid: str, name: str, *, status: str = "availa
 
 
 @asynccontextmanager
-async def world(database_url: str, credentials: Path) -> AsyncIterator[World]:
+async def world(database_url: str, credentials: Path, asker: Asker | None = None, **given: Any) -> AsyncIterator[World]:
     """`serve` on a database of its own, with one available model named smol (uuid m-1).
 
-    credentials: an empty folder for the token of serve's service account.
+    credentials: an empty folder for the token of serve's service account. asker: who asks models. given: settings.
     """
-    cluster, broker, db = Cluster(), Broker(), Database(Secret(database_url))
+    config = ClusterConfig(zero_initial_scale=given.get("zero_initial_scale", False))
+    cluster, broker, db = Cluster(partial(admit, config=config)), Broker(), Database(Secret(database_url))
     await cluster.store.open()
     await cluster.store.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     (credentials / "token").write_text(TOKEN)
     async with TestServer(cluster.application()) as server:
-        settings = Settings(
+        usual = Settings(
             database_url=Secret(database_url),
             event_keys=FUNCTION_KEYS,
             kube_url=str(server.make_url("")),
@@ -308,9 +312,11 @@ async def world(database_url: str, credentials: Path) -> AsyncIterator[World]:
             ingress_url="http://127.0.0.1:1",
             inference_key=Secret("serves-key"),
         )
+        settings = replace(usual, **given)
         kube = Kube(settings.kube_url, str(credentials))
         api = Mortal(kube, calls_left=-1)
-        bus, asker = Bus(db, "/torpor/serve", broker, KEYRING), Asker(settings.ingress_url, settings.inference_key)
+        bus = Bus(db, "/torpor/serve", broker, KEYRING)
+        asker = asker or Asker(settings.ingress_url, settings.inference_key)
         deps = Deps(settings, db, bus, api, Roles(), Runtimes(), TRUST, settings.objects(), asker)
         transport = httpx.ASGITransport(app.build(routes(deps), ready={}))
         caller = {"authorization": "Bearer operator"}
