@@ -58,10 +58,12 @@ class BeingProcessed(Conflict):
 class Outgoing:
     """One row of the outbox.
 
+    key: the row's. id: the event's, which is the same unless it was redriven.
     redriven: it was an event before and leaves as it came, its signature included. Signing it here would make a genuine
     event of one that was refused as made up.
     """
 
+    key: str
     id: str
     source: str
     type: str
@@ -86,7 +88,8 @@ class Unit:
         """Send `event` once this transaction is committed; a rollback sends nothing."""
         merged = {name: text for name, text in {**self.extensions, **extensions}.items() if text}
         data = msgspec.json.encode(event)
-        self.outgoing.append(Outgoing(self.new_id(), self.source, event.TYPE, event.subject, merged, data))
+        id_ = self.new_id()
+        self.outgoing.append(Outgoing(id_, id_, self.source, event.TYPE, event.subject, merged, data))
 
 
 def _event_id() -> str:
@@ -182,7 +185,7 @@ class Bus:
             return
         await connection.execute(
             SQL.add_events,
-            [row.id for row in rows],
+            [row.key for row in rows],
             self._source,
             [row.type for row in rows],
             [row.subject for row in rows],
@@ -199,12 +202,12 @@ class Bus:
             return 0
         signed = [self._signed(row) for row in rows]
         outcomes = list(zip(signed, await asyncio.gather(*(self._send(row) for row in signed)), strict=True))
-        accepted = [row.id for row, error in outcomes if error is None]
+        accepted = [row.key for row, error in outcomes if error is None]
         try:
             if accepted:
                 await self._db.execute(SQL.remove_events, accepted)
             await self._postpone(
-                [(row.id, error) for row, error in outcomes if error and not isinstance(error, Unacceptable)]
+                [(row.key, error) for row, error in outcomes if error and not isinstance(error, Unacceptable)]
             )
             await self._bury([(row, error) for row, error in outcomes if isinstance(error, Unacceptable)])
         except Problem as problem:
@@ -217,7 +220,7 @@ class Bus:
             return
         reason = str(rows[0][1])
         _LOG.warning("the Broker did not accept %d events; the next tick sends them: %s", len(rows), reason)
-        await self._db.execute(SQL.postpone_events, [id_ for id_, _ in rows], BACKOFF_S, BACKOFF_CAP_S, reason)
+        await self._db.execute(SQL.postpone_events, [key for key, _ in rows], BACKOFF_S, BACKOFF_CAP_S, reason)
 
     async def _bury(self, rows: Sequence[tuple[Outgoing, Unacceptable]]) -> None:
         """Out of the outbox, where nobody would see them, and among the dead letters, signed as they were sent."""
@@ -226,7 +229,7 @@ class Bus:
         _LOG.error("the Broker will never accept %d events; they are dead letters now: %s", len(rows), rows[0][1])
         await self._db.execute(
             SQL.bury_events,
-            [row.id for row, _ in rows],
+            [row.key for row, _ in rows],
             [msgspec.json.encode(row.extensions).decode() for row, _ in rows],
             [error.broker for _, error in rows],
             [error.status for _, error in rows],
@@ -250,7 +253,14 @@ class Bus:
 
 def _outgoing(row: Mapping[str, Any]) -> Outgoing:
     return Outgoing(
-        row["id"], row["source"], row["type"], row["subject"], row["extensions"], row["body"], row["redriven"]
+        row["key"],
+        row["id"],
+        row["source"],
+        row["type"],
+        row["subject"],
+        row["extensions"],
+        row["body"],
+        row["redriven"],
     )
 
 

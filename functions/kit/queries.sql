@@ -36,7 +36,7 @@ FROM unnest($1::text[], $3::text[], $4::text[], $5::text[], $6::text[]) AS event
 -- name: claim_events
 -- Lease what is due. SKIP LOCKED lets two publishers share the work; a lease that runs out is due again.
 -- Nothing is due later than a minute from now (BACKOFF_CAP_S), unless the server's clock was set back meanwhile.
--- A row with an event_source is a redriven event: it goes out again under that source, and with the signature it had.
+-- A row with an event_source is a redriven event: it goes out again under that source and its own id, with its signature.
 -- MATERIALIZED: as a mere subquery, PostgreSQL may choose to run it once per row, and then takes more than $2.
 WITH due AS MATERIALIZED (
     SELECT id FROM outbox
@@ -45,7 +45,8 @@ WITH due AS MATERIALIZED (
 )
 UPDATE outbox AS o SET due_at = now() + $3::float8 * interval '1 second', attempts = o.attempts + 1
 FROM due WHERE o.id = due.id
-RETURNING o.id, coalesce(o.event_source, o.source) AS source, o.type, o.subject, o.extensions,
+RETURNING o.id AS key, coalesce(o.event_id, o.id) AS id, coalesce(o.event_source, o.source) AS source, o.type,
+          o.subject, o.extensions,
           coalesce(o.body, convert_to(o.data::text, 'UTF8')) AS body, o.event_source IS NOT NULL AS redriven;
 
 -- name: remove_events
@@ -69,7 +70,7 @@ WITH buried AS (
     DELETE FROM outbox WHERE id IN (SELECT id FROM buried) RETURNING *
 )
 INSERT INTO dead_letters (source, event_id, type, subject, extensions, content_type, data, error_dest, error_code, error_data)
-SELECT coalesce(gone.event_source, gone.source), gone.id, gone.type, gone.subject,
+SELECT coalesce(gone.event_source, gone.source), coalesce(gone.event_id, gone.id), gone.type, gone.subject,
        buried.extensions::jsonb - 'datacontenttype',
        coalesce(buried.extensions::jsonb ->> 'datacontenttype', 'application/json'),
        coalesce(gone.body, convert_to(gone.data::text, 'UTF8')), buried.error_dest, buried.error_code, buried.error_data

@@ -176,8 +176,8 @@ SELECT * FROM dead_letters WHERE id = $1;
 -- name: redrive
 -- Put the letters that match into the outbox as the events that they were, and mark them; at most $10, the oldest first.
 -- Not those that were redriven less than $9 seconds ago: they are under way. SKIP LOCKED: another call has them in hand.
--- The outbox's key is the event's id. Two letters of one event (two destinations) share a row; an id that another
--- source's event has there right now has to wait, so its letter stays unmarked.
+-- Two letters of one event (two destinations) share a row. Its key is its own: under the event's id there may still be
+-- the row of an earlier redrive, whose sender takes it away once the whole of its batch is answered.
 WITH chosen AS MATERIALIZED (
     SELECT id, source, event_id, type, subject, extensions, content_type, data
     FROM dead_letters
@@ -193,23 +193,16 @@ WITH chosen AS MATERIALIZED (
     ORDER BY received_at, id
     LIMIT $10 FOR UPDATE SKIP LOCKED
 ), sent AS (
-    INSERT INTO outbox (id, source, event_source, type, subject, extensions, data, body)
-    SELECT DISTINCT ON (event_id) event_id, $11::text, source, type, coalesce(subject, ''),
+    INSERT INTO outbox (id, source, event_id, event_source, type, subject, extensions, data, body)
+    SELECT gen_random_uuid()::text, $11::text, event_id, source, type, coalesce(subject, ''),
            CASE WHEN content_type = '' THEN extensions
                 ELSE extensions || jsonb_build_object('datacontenttype', content_type) END,
            'null', data
-    FROM chosen ORDER BY event_id, source
-    ON CONFLICT (id) DO NOTHING
-    RETURNING id, event_source
-), leaving AS (
-    SELECT id, event_source AS source FROM sent
-    UNION ALL
-    SELECT id, coalesce(event_source, source) FROM outbox WHERE id IN (SELECT event_id FROM chosen)
+    FROM (SELECT DISTINCT ON (source, event_id) * FROM chosen ORDER BY source, event_id) AS event
 )
 UPDATE dead_letters AS d
 SET redriven_at = now(), redriven_by = $12::text, redrives = d.redrives + 1
-FROM chosen JOIN leaving ON leaving.id = chosen.event_id AND leaving.source = chosen.source
-WHERE d.id = chosen.id
+FROM chosen WHERE d.id = chosen.id
 RETURNING d.id;
 
 -- name: forget_history

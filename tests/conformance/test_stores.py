@@ -119,7 +119,7 @@ async def test_a_claim_takes_what_is_due_longest(database: Database) -> None:
     assert [["a", "b"], ["c"]] == [await _claim(database.pool, 2), await _claim(database.pool, 2)]
     await _add(database.pool, "d")
     (row,) = await database.pool.fetch(SQL.claim_events, SOURCE, 9, 60.0)
-    expected = {"id": "d", "source": SOURCE, "type": "t", "subject": "of d", "extensions": {"actor": "ann"}}
+    expected = {"key": "d", "id": "d", "source": SOURCE, "type": "t", "subject": "of d", "extensions": {"actor": "ann"}}
     assert expected | {"body": b'{"b": 1,"a":2}', "redriven": False} == dict(row)
 
 

@@ -32,10 +32,12 @@ class Olga:
 
 @dataclass
 class Broker:
-    """Keeps what is published. `down`: takes nothing."""
+    """Keeps what is published. `down`: takes nothing. `slow`: ids whose answer waits for `go_on`."""
 
     published: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
     down: bool = False
+    slow: set[str] = field(default_factory=set)
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __call__(self, headers: Mapping[str, str], data: bytes) -> None:
         """One event."""
@@ -43,6 +45,8 @@ class Broker:
         if self.down:
             raise PublishError("the Broker is down (test)")
         self.published.append((dict(headers), data))
+        if headers["ce-id"] in self.slow:
+            await self.go_on.wait()
 
     def ids(self) -> list[str]:
         """What was published, by id."""

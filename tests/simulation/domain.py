@@ -256,12 +256,17 @@ class Status:
 
     def handlers(self) -> Mapping[str, Handler]:
         """By type of event."""
-        return {Counted.TYPE: self.counted, events.TICK: self.tick}
+        return {Counted.TYPE: self.counted, ModelAvailable.TYPE: self.heard, events.TICK: self.tick}
 
     async def counted(self, event: CloudEvent) -> None:
         """One more: the inbox alone keeps it from being two."""
         async with self._bus.transaction(cause=event) as unit:
             await unit.connection.execute("count_effect", "counted", event.decode(Counted).model_uuid)
+
+    async def heard(self, event: CloudEvent) -> None:
+        """News: kept for those who follow it, and nothing follows from it here."""
+        async with self._bus.transaction(cause=event):
+            pass
 
     async def dead_letter(self, request: Request) -> Response:
         """POST /deadletters."""

@@ -47,6 +47,7 @@ async def add_events(  # noqa: PLR0913, PLR0917 - the statement's arguments
             "extensions": msgspec.json.decode(more),
             "data": msgspec.json.decode(body),
             "body": body.encode(),
+            "event_id": None,
             "event_source": None,
             "due_at": t.now + lease_s,
             "attempts": 0,
@@ -72,7 +73,8 @@ def _leased(t: Transaction, key: Any, lease_s: float) -> Row:
     row = {**row, "due_at": t.now + lease_s, "attempts": row["attempts"] + 1}
     t.put("outbox", key, row)
     return {
-        "id": row["id"],
+        "key": row["id"],
+        "id": row["event_id"] or row["id"],
         "source": row["event_source"] or row["source"],
         **{name: row[name] for name in ("type", "subject", "extensions", "body")},
         "redriven": row["event_source"] is not None,
@@ -109,7 +111,7 @@ async def bury_events(
     for id_, dest in zip(ids, dests, strict=True):
         if (row := await t.lock("outbox", id_)) is not None:
             t.put("outbox", id_, None)
-            key = (row["event_source"] or row["source"], id_, dest)
+            key = (row["event_source"] or row["source"], row["event_id"] or id_, dest)
             before = await t.lock("dead_letters", key) or {"times": 0}
             letter = {"times": before["times"] + 1, "type": row["type"], "subject": row["subject"]}
             t.put("dead_letters", key, letter)
