@@ -71,6 +71,21 @@ async def test_a_killed_instance_is_replaced_for_the_next_call(runtime: Any, ech
     assert (await runtime.get("/_svc/torpor/hello/"))["pid"] != first
 
 
+async def test_one_that_is_killed_while_nobody_calls_leaves_a_healthy_service(
+    runtime: Any, echo: Any, quick: Any
+) -> None:
+    """It had just become ready: the first end is forgiven, and at zero the revision sleeps like any other."""
+    await runtime.store.create(echo("hello", annotations=quick))
+    await runtime.ready("hello")
+    (instance,) = runtime.serving.replicas("torpor", "hello-00001").activator.ready
+    os.kill(instance.process.pid, signal.SIGKILL)
+    await runtime.at_zero("hello-00001")
+    asleep = ("False", "NoTraffic")
+    await runtime.until(
+        lambda: _condition(runtime.store.get(kinds.REVISION, "torpor", "hello-00001"), "Active") == asleep, "sleeps"
+    )
+
+
 async def test_min_scale_keeps_instances(runtime: Any, echo: Any) -> None:
     """Two instances are wanted, two run; calls go to the one with fewer open calls."""
     await runtime.store.create(echo("hello", annotations={"autoscaling.knative.dev/min-scale": "2"}))
