@@ -68,8 +68,8 @@ class Webhooks:
         async with self._bus.alone(event):
             row = await self._wanted(event, uuid)
             if row is None:
-                async with self._bus.transaction(cause=event):
-                    return
+                # Not marked as handled: a duplicate of what failed must not keep an operator's redrive from working.
+                return
             try:
                 await self._deliver(row)
             except NotTaken as refusal:

@@ -25,7 +25,6 @@ from tests.integration.users import add_user
 Json = dict[str, Any]
 ANSWER: Json = {"object": "chat.completion", "choices": [{"message": {"role": "assistant", "content": "Paris."}}]}
 BODY: Json = {"messages": [{"role": "user", "content": "The capital of France?"}]}
-Answerer = Callable[[], Awaitable[web.Response]]
 
 
 @dataclass
@@ -57,13 +56,14 @@ class Model:
 
 @dataclass
 class Stage:
-    """What a test touches."""
+    """What a test touches. unplug: from here on nobody listens where models were."""
 
     serve: World
     status: httpx.AsyncClient
     model: Model
     objects: S3Objects
     db: Database
+    unplug: Callable[[], Awaitable[None]]
     keys: int = 0
 
     async def ask(self, *, key: str = "", role: str = "operator", **asked: Any) -> httpx.Response:
@@ -112,7 +112,8 @@ class Stage:
         """What status leaves when an operator has the event's dead letter sent again."""
         headers, data = event
         await self.db.execute(
-            "INSERT INTO dead_letters (source, event_id, type, data, redriven_at) VALUES ($1, $2, $3, $4, clock_timestamp())",
+            "INSERT INTO dead_letters (source, event_id, type, data, redriven_at) VALUES ($1, $2, $3, $4, clock_timestamp())"
+            " ON CONFLICT (source, event_id, error_dest) DO UPDATE SET redriven_at = clock_timestamp()",
             headers["ce-source"],
             headers["ce-id"],
             headers["ce-type"],
@@ -142,4 +143,4 @@ async def stage(database_url: str, s3: Mapping[str, str], folder: Path, **given:
         await add_user(db, "a-user", "user")
         await serve.running(name="smol")
         serve.broker.held.clear()
-        yield Stage(serve, status, model, objects, db)
+        yield Stage(serve, status, model, objects, db, server.close)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
@@ -166,9 +167,7 @@ async def test_a_result_that_is_not_there_yet(inference: Stage) -> None:
         ({"more": 1}, 400, "more"),
     ],
 )
-async def test_what_cannot_be_asked_is_refused(
-    inference: Stage, wrong: dict[str, object], status: int, says: str
-) -> None:
+async def test_what_cannot_be_asked_is_refused(inference: Stage, wrong: dict[str, Any], status: int, says: str) -> None:
     """With the cause, and nothing is kept."""
     answer = await inference.ask(**wrong)
 
