@@ -20,6 +20,8 @@ from functions.kit.problem import Reject, TooLarge
 TICK: Final = "dev.knative.sources.ping"
 # The ApiServerSource in `mode: Resource` sends these three.
 RESOURCE_CHANGES: Final = tuple(f"dev.knative.apiserver.resource.{change}" for change in ("add", "update", "delete"))
+# And in `mode: Reference` these: a name and no object, for resources that carry a credential.
+REFERENCE_CHANGES: Final = tuple(f"dev.knative.apiserver.ref.{change}" for change in ("add", "update", "delete"))
 # Larger ones do not pass every broker (Kafka: 1 MiB with headers) and are a sign of data in an event.
 MAX_EVENT_BYTES: Final = 1_048_576
 
@@ -57,12 +59,16 @@ class ModelRequested(Event):
 
 @dataclass(frozen=True, slots=True)
 class FileRequested(Event):
-    """One slice of one file is to be transferred; slice_number makes each slice's event distinct."""
+    """One slice of one file is to be transferred; slice_number makes each slice's event distinct.
+
+    helper: 0 for the worker that leads the file's transfer, and counted from 1 for those that only help with it.
+    """
 
     TYPE: ClassVar[str] = "dev.torpor.file.requested.v1"
     model_uuid: str
     path: str
     slice_number: int
+    helper: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +143,6 @@ class RolloutMeasured(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class UsageRecord:
-    """What one request used. Times are RFC 3339 and milliseconds; tokens as the engine counted them.
-
-    revision: which one answered; empty from an engine that does not know. first_token_ms: from the request to the first
-    bytes of a stream; None for an answer that is no stream. status: 499 where the caller left, 5xx where the engine failed.
-    """
-@dataclass(frozen=True, slots=True)
 class EngineStarted(Event):
     """An engine takes calls. When its process began, and milliseconds from then until each step was done.
 
@@ -160,6 +159,13 @@ class EngineStarted(Event):
     ready_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class UsageRecord:
+    """What one request used. Times are RFC 3339 and milliseconds; tokens as the engine counted them.
+
+    revision: which one answered; empty from an engine that does not know. first_token_ms: from the request to the first
+    bytes of a stream; None for an answer that is no stream. status: 499 where the caller left, 5xx where the engine failed.
+    """
 
     request_id: str
     subject: str
@@ -228,6 +234,7 @@ ALL: Final[tuple[type[Event], ...]] = (
     ModelDeleted,
     ServerRequested,
     UsageRecorded,
+    EngineStarted,
     RolloutAdvanced,
     RolloutPromoted,
     RolloutRolledBack,
@@ -275,7 +282,6 @@ def decode(data: bytes, kind: type[E_]) -> E_:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Reject(f"the data of a {kind.TYPE} does not fit: {error}") from error
-    EngineStarted,
 
 
 def headers(event_id: str, source: str, kind: str, subject: str, extensions: Mapping[str, str]) -> dict[str, str]:

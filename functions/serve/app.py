@@ -34,6 +34,8 @@ from functions.serve.inference.calls import Calls
 from functions.serve.inference.upkeep import Upkeep
 from functions.serve.inference.webhook import Webhooks
 from functions.serve.inference.worker import Worker
+from functions.serve.modelserve import ModelServes
+from functions.serve.modelserve_events import around
 from functions.serve.planning import Model
 from functions.serve.reconcile import Tick
 from functions.serve.requests import ServePatch, ServeRequest
@@ -78,6 +80,7 @@ def routes(deps: Deps) -> Sequence[BaseRoute]:
         InferenceRequested.TYPE: Worker(deps),
         WebhookRequested.TYPE: Webhooks(deps),
     }
+    resources = ModelServes(deps.bus, deps.api, deps.verifier, front)
     calls = Calls(deps)
     return [
         Route("/serve", servers.create, methods=["POST"]),
@@ -87,7 +90,7 @@ def routes(deps: Deps) -> Sequence[BaseRoute]:
         Route("/contract", servers.contract, methods=["POST"]),
         Route("/inference", calls.ask, methods=["POST"]),
         Route("/inference/{id}", calls.cancel, methods=["DELETE"]),
-        Route("/events", bus.endpoint(on_event, deps.trust, traces.of_event), methods=["POST"]),
+        Route("/events", bus.endpoint(around(on_event, resources), deps.trust, traces.of_event), methods=["POST"]),
     ]
 
 

@@ -1,6 +1,6 @@
 """Why serve refuses. Raised by planning and by the routes, mapped to problem documents by the kit."""
 
-from functions.kit.problem import BadRequest, Conflict, NotFound, Unprocessable
+from functions.kit.problem import BadRequest, Conflict, Forbidden, NotFound, Unprocessable
 
 
 class ModelNotFound(NotFound):
@@ -57,3 +57,15 @@ class BadParameter(Unprocessable):
 
 class BadName(BadRequest):
     """The name cannot be used"""
+
+
+class BadSpec(BadRequest):
+    """The resource's spec cannot be served"""
+
+
+class InvalidToken(Forbidden):
+    """The resource's token is not valid"""
+
+
+class NotAllowed(Forbidden):
+    """Whoever asks may not"""

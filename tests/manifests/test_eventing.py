@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 TRIGGERS = sorted((ROOT / "eventing" / "triggers").glob("*.yaml"))
 DELIVERY = {"retry", "backoffPolicy", "backoffDelay", "timeout", "deadLetterSink"}
 # What Knative's own sources send.
-FOREIGN = {events.TICK, *events.RESOURCE_CHANGES}
+FOREIGN = {events.TICK, *events.RESOURCE_CHANGES, *events.REFERENCE_CHANGES}
 
 
 def known_types() -> set[str]:
@@ -151,17 +151,26 @@ def test_rabbitmq_delivers_side_by_side(objects: Sequence[Object]) -> None:
 def test_sources_send_to_the_broker(objects: Sequence[Object]) -> None:
     """Ticks and changes of objects go through the same Broker as everything else."""
     sources = (*of_kind(objects, "PingSource"), *of_kind(objects, "ApiServerSource"))
-    assert [("Broker", "default")] * 2 == [
+    assert [("Broker", "default")] * 3 == [
         (each["spec"]["sink"]["ref"]["kind"], each["spec"]["sink"]["ref"]["name"]) for each in sources
     ]
 
 
 def test_models_are_watched_as_service_and_revision(objects: Sequence[Object]) -> None:
     """Both tell parts of the story, and only those that carry the model's label."""
-    (source,) = of_kind(objects, "ApiServerSource")
+    (source,) = [each for each in of_kind(objects, "ApiServerSource") if each["metadata"]["name"] == "servers"]
     assert ["Service", "Revision"] == [each["kind"] for each in source["spec"]["resources"]]
     for resource in source["spec"]["resources"]:
         assert [{"key": "torpor.dev/model", "operator": "Exists"}] == resource["selector"]["matchExpressions"]
+
+
+def test_a_modelserve_is_named_and_not_sent(objects: Sequence[Object]) -> None:
+    """It may carry a token, which would lie in the Broker and among the dead letters."""
+    (source,) = [each for each in of_kind(objects, "ApiServerSource") if each["metadata"]["name"] == "modelserves"]
+    assert ("Reference", ["ModelServe"]) == (
+        source["spec"]["mode"],
+        [each["kind"] for each in source["spec"]["resources"]],
+    )
 
 
 def test_usage_goes_where_it_is_kept(overlay: str, objects: Sequence[Object]) -> None:

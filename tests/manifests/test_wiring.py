@@ -27,6 +27,7 @@ REQUIRED = (
     "TORPOR_S3_SECRET_KEY",
     "TORPOR_INFERENCE_KEY",
 )
+CHANGES = (*events.RESOURCE_CHANGES, *events.REFERENCE_CHANGES)
 # Kubelet and Broker call these directly; nobody comes to them through the gateway.
 INSIDE = {("GET", "/healthz"), ("GET", "/readyz"), ("POST", "/events"), ("POST", "/deadletters")}
 
@@ -60,7 +61,7 @@ def handled(name: str) -> set[str]:
 
 def delivered(objects: Sequence[Object], name: str) -> set[str]:
     """The types of event that Triggers deliver to a function."""
-    known = {kind.TYPE for kind in events.Event.__subclasses__()} | {events.TICK, *events.RESOURCE_CHANGES}
+    known = {kind.TYPE for kind in events.Event.__subclasses__()} | {events.TICK, *CHANGES}
     wanted = [
         each["spec"]["filters"][0]
         for each in objects

@@ -15,7 +15,9 @@ from kn_model.local.eventing.cloudevent import CloudEvent
 from kn_model.local.objects.kinds import Kind, Object
 
 PING: Final = "dev.knative.sources.ping"
-CHANGE: Final = "dev.knative.apiserver.resource"
+# What an event of an ApiServerSource is called and what it carries, by the source's mode.
+RESOURCE: Final = "dev.knative.apiserver.resource"
+REFERENCE: Final = "dev.knative.apiserver.ref"
 # How the store's watch names a change, and how the source does.
 CHANGES: Final[Mapping[str, str]] = {"ADDED": "add", "MODIFIED": "update", "DELETED": "delete"}
 
@@ -56,23 +58,31 @@ def next_tick(spec: Mapping[str, Any], now: datetime) -> datetime:
 
 
 def change(source: Object, seen: Change, host: str) -> CloudEvent:
-    """A change of an object as an ApiServerSource in mode Resource sends it, to be stamped. host: the API's address."""
+    """A change of an object as an ApiServerSource sends it, to be stamped: the object, or in mode Reference its name alone.
+
+    host: the API's address.
+    """
     kind, metadata = seen.kind, seen.obj["metadata"]
+    whole = source["spec"].get("mode") == "Resource"
     root = "api" if not kind.group else "apis"
     inside = f"/namespaces/{metadata['namespace']}" if kind.namespaced else ""
-    attributes = {
-        "specversion": "1.0",
-        "source": host,
-        "type": f"{CHANGE}.{CHANGES[seen.how]}",
-        "subject": f"/{root}/{kind.api_version}{inside}/{kind.plural}/{metadata['name']}",
-        "datacontenttype": "application/json",
-        "apiversion": kind.api_version,
+    reference = {
+        "apiVersion": kind.api_version,
         "kind": kind.kind,
         "name": metadata["name"],
         "namespace": metadata.get("namespace", ""),
     }
+    attributes = {
+        "specversion": "1.0",
+        "source": host,
+        "type": f"{RESOURCE if whole else REFERENCE}.{CHANGES[seen.how]}",
+        "subject": f"/{root}/{kind.api_version}{inside}/{kind.plural}/{metadata['name']}",
+        "datacontenttype": "application/json",
+        **{name.lower(): value for name, value in reference.items()},
+    }
     named = {name: value for name, value in {**attributes, **overrides(source["spec"])}.items() if value}
-    return CloudEvent(named, json.dumps(seen.obj).encode())
+    carried = seen.obj if whole else {name: value for name, value in reference.items() if value}
+    return CloudEvent(named, json.dumps(carried).encode())
 
 
 def stamped(event: CloudEvent, id_: str, now: datetime) -> CloudEvent:

@@ -1,0 +1,324 @@
+"""A ModelServe resource becomes a server, says what became of it, and takes its server along when it goes."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kn_model.local.admission.admit import admit
+from kn_model.local.objects.kinds import CUSTOM_RESOURCE_DEFINITION, SERVICE, Kind, Object
+from tests.integration.serve.stage import stage
+from tests.integration.serve.world import NAMESPACE, World, add_model, world
+
+DEFINITION = Path(__file__).parents[3] / "knative" / "base" / "serve" / "modelserve.yaml"
+TOKEN = "model.torpor.dev/auth-token"
+AWAKE = (("Ready", "True", ""), ("Active", "True", ""))
+ASLEEP = (("Ready", "True", ""), ("Active", "False", "NoTraffic"))
+
+
+class Resources:
+    """The ModelServes of a world, changed as people change them; `tell` is the ApiServerSource."""
+
+    def __init__(self, of: World) -> None:
+        self.world = of
+        self.store = of.cluster.store
+
+    @property
+    def kind(self) -> Kind:
+        """As its definition makes it."""
+        (kind,) = self.store.custom_kinds()
+        return kind
+
+    async def make(self, name: str = "smol", token: str = "", **spec: Any) -> list[int]:
+        """Create one, and let everything happen that follows."""
+        annotations = {TOKEN: token} if token else {}
+        metadata = {"name": name, "namespace": NAMESPACE, "annotations": annotations}
+        wanted = {"modelName": "smol"} if not spec.keys() & {"modelName", "modelUuid", "minioPath"} else {}
+        spec = {**wanted, **spec}
+        await self.store.create(
+            {"apiVersion": self.kind.api_version, "kind": "ModelServe", "metadata": metadata, "spec": spec}
+        )
+        return await self.tell(name)
+
+    async def change(self, name: str = "smol", **patch: Any) -> list[int]:
+        """Change its spec, and let everything happen."""
+        await self.store.merge_patch(self.kind, NAMESPACE, name, {"spec": patch})
+        return await self.tell(name)
+
+    async def delete(self, name: str = "smol", *, told: bool = True) -> list[int]:
+        """Delete it; told: the event arrives."""
+        await self.store.delete(self.kind, NAMESPACE, name)
+        return await self.tell(name, "delete") if told else []
+
+    async def tell(self, name: str = "smol", change: str = "update") -> list[int]:
+        """One event about a resource, and what it leads to."""
+        reference = {"apiVersion": self.kind.api_version, "kind": "ModelServe", "name": name, "namespace": NAMESPACE}
+        answer = await self.world.event(f"dev.knative.apiserver.ref.{change}", reference)
+        return [answer.status_code, *await self.world.deliver()]
+
+    async def report(self, *conditions: tuple[str, str, str], replicas: int, name: str = "smol") -> None:
+        """The cluster says what became of the server."""
+        await self.world.tell(*await self.world.cluster.report(name, *conditions, replicas=replicas))
+
+    def get(self, name: str = "smol") -> Object:
+        """As it is stored."""
+        return self.store.get(self.kind, NAMESPACE, name)
+
+    def said(self, name: str = "smol", kind: str = "Ready") -> tuple[str, str]:
+        """Status and reason of a condition."""
+        found = next(each for each in self.get(name)["status"]["conditions"] if each["type"] == kind)
+        return found["status"], found["reason"]
+
+    def message(self, name: str = "smol") -> str:
+        """What Ready says to people."""
+        return str(next(each["message"] for each in self.get(name)["status"]["conditions"] if each["type"] == "Ready"))
+
+
+@pytest.fixture
+async def resources(database_url: str, tmp_path: Path) -> AsyncIterator[Resources]:
+    """`serve`, acting for `somebody` where a resource carries no token, on a cluster that has the definition."""
+    async with world(database_url, tmp_path, modelserve_actor="somebody") as running:
+        yield await _resources(running)
+
+
+async def _resources(of: World) -> Resources:
+    await of.cluster.store.create(admit(yaml.safe_load(DEFINITION.read_text(encoding="utf-8"))))
+    return Resources(of)
+
+
+async def test_it_becomes_a_server(resources: Resources) -> None:
+    """The same record and objects as by POST /serve, in the configured user's name; conditions follow the cluster."""
+    assert await resources.make(replicas=2, scale={"windowSeconds": 30}, params={"max_model_len": 512}) == [204, 204]
+    row = await resources.world.server("smol")
+    assert (row["actor"], row["request"]["params"]) == ("somebody", {"max_model_len": 512})
+    assert row["request"]["scale"] == {"max": 2, "window_s": 30}
+    annotations = resources.world.cluster.service("smol")["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["autoscaling.knative.dev/window"] == "30s"
+    assert (resources.said(), resources.said(kind="ModelAvailable")) == (
+        ("Unknown", "Deploying"),
+        ("True", "Available"),
+    )
+    await resources.report(*AWAKE, replicas=1)
+    assert (resources.said(), resources.said(kind="Deployed")) == (("True", "Serving"), ("True", "Serving"))
+    await resources.report(*ASLEEP, replicas=0)
+    assert resources.said() == ("True", "Asleep")
+    status = resources.get()["status"]
+    assert {each["observedGeneration"] for each in status.pop("conditions")} == {1}
+    assert status == {
+        "observedGeneration": 1,
+        "modelName": "smol",
+        "modelUuid": "m-1",
+        "serverUuid": row["uuid"],
+        "state": "asleep",
+        "url": "http://127.0.0.1:8780/m/smol/v1",
+        "revision": "smol-00001",
+        "replicas": 0,
+    }
+
+
+async def test_nothing_is_written_when_nothing_changes(resources: Resources) -> None:
+    """Its own status is a change of the resource, too: an event about it leads to no other."""
+    await resources.make()
+    await resources.report(*AWAKE, replicas=1)
+    before, writes = resources.get(), len(resources.world.cluster.writes)
+    for change in ("add", "update", "update"):
+        assert await resources.tell(change=change) == [204]
+    await resources.world.tick()
+    assert (resources.get(), len(resources.world.cluster.writes)) == (before, writes)
+
+
+async def test_a_change_goes_the_way_of_a_patch(resources: Resources) -> None:
+    """Scale at once; the generation that the conditions speak of is the new one."""
+    await resources.make()
+    await resources.report(*AWAKE, replicas=1)
+    await resources.change(replicas=3)
+    annotations = resources.world.cluster.service("smol")["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["autoscaling.knative.dev/max-scale"] == "3"
+    assert (resources.get()["status"]["observedGeneration"], resources.said()) == (2, ("Unknown", "Deploying"))
+
+
+async def test_another_model_is_rolled_out(database_url: str, tmp_path: Path) -> None:
+    """Beside what serves, whose URL stays; taken back by hand, it is not tried again until the spec changes."""
+    async with stage(database_url, tmp_path, modelserve_actor="somebody") as play:
+        resources = await _resources(play.world)
+        await resources.make(rollout={"holdSeconds": 0, "minRequests": 5, "expect": "paris"})
+        await play.until_ready()
+        await resources.change(modelName="better")
+        row = await play.until_state("stepping")
+        assert (row["model_uuid"], row["actor"], row["options"]["min_requests"]) == ("m-2", "somebody", 5)
+        assert (resources.said(), resources.get()["status"]["modelName"]) == (("Unknown", "RollingOut"), "better")
+        assert (await play.world.http.post("/serve/smol/rollback")).status_code == 202
+        await play.until_models(m_1=100)
+        await play.world.tick()
+        await play.tell_news()
+        assert (resources.said(), play.models()) == (("False", "RolledBack"), {"m-1": 100})
+        await resources.change(modelName="other")
+        await play.until_state("stepping")
+        assert play.models()["m-3"] == 5
+
+
+@pytest.mark.parametrize(
+    ("spec", "status", "says"),
+    [
+        ({"modelName": "later"}, None, ("False", "ModelNotFound")),
+        ({"modelUuid": "m-9"}, "downloading", ("Unknown", "ModelNotAvailable")),
+        ({"minioPath": "models/later/"}, "downloading", ("Unknown", "ModelNotAvailable")),
+        ({"modelName": "later"}, "failed", ("False", "ModelFailed")),
+    ],
+    ids=["missing", "by uuid", "by path", "failed"],
+)
+async def test_it_waits_for_its_model(
+    resources: Resources, spec: dict[str, Any], status: str | None, says: tuple[str, str]
+) -> None:
+    """And goes on by itself when the model becomes available."""
+    db = resources.world.db
+    if status:
+        await add_model(db, "m-9", "later", status=status)
+        await db.execute("UPDATE model_records SET minio_path = 'models/later' WHERE uuid = 'm-9'")
+    assert (await resources.make(**spec), resources.said()) == ([204], says)
+    if not status:
+        await add_model(db, "m-9", "later")
+    await db.execute("UPDATE model_records SET status = 'available' WHERE uuid = 'm-9'")
+    await resources.world.event("dev.torpor.model.available.v1", {"model_uuid": "m-9", "model_name": "later"})
+    await resources.world.deliver()
+    assert (resources.said(), (await resources.world.server("smol"))["model_uuid"]) == (("Unknown", "Deploying"), "m-9")
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["event", "tick"])
+async def test_its_server_goes_with_it(resources: Resources, told: bool) -> None:  # noqa: FBT001  # pytest's
+    """By its event, or by the next tick when that is lost; no finalizer holds the resource up."""
+    await resources.make()
+    await resources.delete(told=told)
+    if not told:
+        await resources.world.tick()
+        await resources.world.deliver()
+    assert (resources.world.cluster.names(SERVICE), await resources.world.status("smol")) == ([], ("deleted", None))
+
+
+async def test_a_tick_does_what_no_event_did(resources: Resources) -> None:
+    """A resource that was made while nobody told is found."""
+    kind = resources.kind
+    metadata = {"name": "smol", "namespace": NAMESPACE}
+    obj = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, "spec": {"modelUuid": "m-1"}}
+    await resources.store.create(obj)
+    await resources.world.tick()
+    await resources.world.deliver()
+    assert resources.world.cluster.names(SERVICE) == ["smol"]
+
+
+async def test_a_server_that_was_deleted_comes_back(resources: Resources) -> None:
+    """The resource still asks for it: whoever means it deletes the resource."""
+    await resources.make()
+    before = await resources.world.server("smol")
+    assert (await resources.world.http.delete("/serve/smol")).status_code == 202
+    await resources.world.deliver()
+    after = await resources.world.server("smol")
+    assert (resources.world.cluster.names(SERVICE), after["uuid"] == before["uuid"]) == (["smol"], False)
+    assert resources.get()["status"]["serverUuid"] == after["uuid"]
+
+
+async def test_a_later_resource_of_the_same_name_takes_the_server_over(resources: Resources) -> None:
+    """Deleted and made again while nobody looked: one server, without an interruption."""
+    await resources.make()
+    before = await resources.world.server("smol")
+    await resources.delete(told=False)
+    await resources.make(replicas=2)
+    after = await resources.world.server("smol")
+    assert (after["uuid"], after["request"]["scale"]) == (before["uuid"], {"max": 2})
+
+
+async def test_a_server_of_somebody_else_is_left_alone(resources: Resources) -> None:
+    """It was made by POST /serve: the condition says so, and deleting the resource does not touch it."""
+    await resources.world.running()
+    await resources.make(replicas=2)
+    assert resources.said() == ("False", "NameTaken")
+    assert "that this resource did not make" in resources.message()
+    await resources.delete()
+    assert resources.world.cluster.names(SERVICE) == ["smol"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason", "words"),
+    [
+        ({"params": {"trust_remote_code": True}}, "BadParameter", "trust_remote_code"),
+        ({"runtime": "abacus"}, "UnknownRuntime", "abacus"),
+        ({"memoryMb": 300}, "DoesNotFit", "MB"),
+        ({"rollout": {"steps": [50, 5]}}, "BadSpec", "steps have to grow"),
+        ({"params": {"a": {"b": 1}}}, "BadSpec", "params"),
+    ],
+)
+async def test_what_the_definition_lets_through_is_judged_as_a_request_is(
+    resources: Resources, spec: dict[str, Any], reason: str, words: str
+) -> None:
+    """The condition names the problem; nothing is made; mending the spec mends it."""
+    await resources.make(**spec)
+    assert (resources.said(), words in resources.message()) == (("False", reason), True), resources.message()
+    assert resources.world.cluster.names(SERVICE) == []
+    mended: dict[str, Any] = dict.fromkeys(spec)
+    await resources.change(**mended)
+    assert resources.said() == ("Unknown", "Deploying")
+
+
+async def test_a_token_says_in_whose_name(resources: Resources, caplog: pytest.LogCaptureFixture) -> None:
+    """An operator's becomes the actor; it is in no log, table or status, and what it allowed outlives it."""
+    await resources.make(token="operator")
+    assert (await resources.world.server("smol"))["actor"] == "a-operator"
+    rows = await resources.world.db.fetch("SELECT * FROM modelserves")
+    assert (rows[0]["actor"], "operator" in str(dict(rows[0]) | {"actor": ""})) == ("a-operator", False)
+    assert "operator" not in str(resources.get()["status"])
+    assert "Bearer" not in caplog.text
+
+
+@pytest.mark.parametrize(("token", "reason"), [("guessed", "InvalidToken"), ("user", "NotAllowed")])
+async def test_a_bad_token_does_nothing(resources: Resources, token: str, reason: str) -> None:
+    """It does not fall back to the configured user; the message does not repeat it."""
+    await resources.make(token=token)
+    assert (resources.said(), token in resources.message().replace("a-user", "")) == (("False", reason), False)
+    assert resources.world.cluster.names(SERVICE) == []
+
+
+async def test_without_a_token_and_a_configured_user_nothing_is_done(database_url: str, tmp_path: Path) -> None:
+    """Whoever may create resources in the namespace is nobody that Torpor knows."""
+    async with world(database_url, tmp_path) as running:
+        resources = await _resources(running)
+        await resources.make()
+        assert (resources.said(), running.cluster.names(SERVICE)) == (("False", "NotAllowed"), [])
+        assert "TORPOR_MODELSERVE_ACTOR" in resources.message()
+
+
+async def test_a_user_who_left_asks_for_nothing(resources: Resources) -> None:
+    """The configured user is looked up each time something is to be made."""
+    await resources.world.db.execute("DELETE FROM users WHERE username = 'somebody'")
+    await resources.make()
+    assert (resources.said(), resources.world.cluster.names(SERVICE)) == (("False", "NotAllowed"), [])
+
+
+async def test_made_up_events_change_nothing(resources: Resources) -> None:
+    """They name what is worth a look: a resource that is there stays, one of no possible name is refused."""
+    await resources.make()
+    assert await resources.tell(change="delete") == [204]
+    assert resources.world.cluster.names(SERVICE) == ["smol"]
+    for reference in ({"name": "smol,metadata.name=x"}, {"kind": "Secret", "name": "smol"}, {}):
+        named = {"apiVersion": resources.kind.api_version, "kind": "ModelServe", **reference}
+        assert (await resources.world.event("dev.knative.apiserver.ref.add", named)).status_code == 400
+
+
+async def test_a_cluster_without_the_definition_loses_nothing(resources: Resources) -> None:
+    """Nothing is concluded from a kind that is not known: a definition may be on its way back."""
+    await resources.make()
+    await resources.store.delete(CUSTOM_RESOURCE_DEFINITION, "", resources.kind.key)
+    await resources.world.tick()
+    await resources.world.deliver()
+    assert resources.world.cluster.names(SERVICE) == ["smol"]
+
+
+async def test_somebody_else_writes_the_resource_meanwhile(resources: Resources) -> None:
+    """A conflict is looked at again; a fight that does not end is put off."""
+    await resources.make()
+    resources.world.cluster.faults = [(409, "the object has been modified")]
+    assert (await resources.change(replicas=2))[0] == 204
+    assert resources.get()["status"]["observedGeneration"] == 2
+    resources.world.cluster.faults = [(409, "the object has been modified")] * 3
+    assert (await resources.change(replicas=3))[0] == 503
