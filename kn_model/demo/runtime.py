@@ -13,7 +13,7 @@ import httpx
 
 from kn_model import laptop
 from kn_model.client import Client
-from kn_model.demo.process import ended_with_us
+from kn_model.demo.process import ended_with_us, instances
 from kn_model.failure import Exit, Failure
 from kn_model.local import child, ports, state
 from kn_model.session import log_in_to_laptop
@@ -44,6 +44,11 @@ class RunningRuntime:
         runtime = laptop.running(self.folder)
         context = log_in_to_laptop(runtime)
         return Client(context.url, context.token, renew=lambda: log_in_to_laptop(runtime).token)
+
+    def awake(self, server: str = "") -> str:  # noqa: ARG002  # everything sleeps, not only one server
+        """Revisions with replicas and processes beside the data servers, for a message; empty when all of it sleeps."""
+        revisions = [f"{name} ({count})" for name, count in self.replicas().items() if count]
+        return ", ".join(revisions + instances(self.pid))
 
     def replicas(self) -> dict[str, int]:
         """Instances per revision, as the Kubernetes API says: asking it wakes no function."""

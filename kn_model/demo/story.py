@@ -1,17 +1,16 @@
-"""The steps of the demo against a running runtime: pull, serve by event, ask, sleep, wake. Each raises Failure.
+"""The steps of the main job against a Torpor that runs: pull, serve by event, ask, sleep, wake. Each raises Failure.
 
-Used by `python -m kn_model.demo` and by the acceptance tests, which check more around the same steps.
+Used by `python -m kn_model.demo.smoke`, which the demo runs too, and by the acceptance tests, which check more around
+the same steps.
 """
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from kn_model import conversation
 from kn_model.client import Client
-from kn_model.demo.process import instances
-from kn_model.demo.runtime import RunningRuntime
 from kn_model.failure import Exit, Failure
 from kn_model.follow import follow_model, follow_server, server_of
 from kn_model.hub.smollm2 import REPOSITORY
@@ -26,8 +25,11 @@ EXPECTED: Final = "Paris"
 SCALE: Final = {"min": 0, "window_s": 6, "retention_s": 0}
 # Long enough for the question, short enough to need little memory.
 PARAMS: Final = {"max_model_len": 2048}
-# The model's window, then the functions', between two ticks of the minute that wake them.
+# The model's window and a cluster's grace of half a minute; on one machine also the functions', between two ticks of the
+# minute that wake them.
 _ASLEEP_WITHIN_S: Final = 240.0
+# An engine sends a batch every few seconds; status may have to wake for it.
+_COUNTED_WITHIN_S: Final = 90.0
 _POLL_S: Final = 0.25
 _MAX_TOKENS: Final = 32
 _ANSWER_WITHIN_S: Final = 300.0
@@ -69,22 +71,30 @@ def ask(client: Client, server: str, question: str = QUESTION, *, expected: str 
     return Answer(text.strip(), first_s)
 
 
-def fall_asleep(runtime: RunningRuntime, within_s: float = _ASLEEP_WITHIN_S) -> float:
-    """Wait until no revision has an instance and no process but the data servers runs; answers the seconds it took."""
+class Place(Protocol):
+    """Where a server runs."""
+
+    def awake(self, server: str) -> str:
+        """What of it is awake, for a message; empty when it sleeps."""
+
+
+def fall_asleep(place: Place, server: str, within_s: float = _ASLEEP_WITHIN_S) -> float:
+    """Wait until nothing of the server is awake; answers the seconds it took. Raises Failure."""
     started = time.monotonic()
     with announced("waiting for everything to scale to zero", say):
-        wait_until(
-            lambda: not any(runtime.replicas().values()) and not instances(runtime.pid),
-            within_s,
-            lambda: f"Still there: {awake(runtime)}",
-        )
+        wait_until(lambda: not place.awake(server), within_s, lambda: f"Still there: {place.awake(server)}")
     return time.monotonic() - started
 
 
-def awake(runtime: RunningRuntime) -> str:
-    """What has instances or processes now, for a message."""
-    revisions = [f"{name} ({count})" for name, count in runtime.replicas().items() if count]
-    return ", ".join(revisions + instances(runtime.pid)) or "nothing"
+def tokens(client: Client) -> int:
+    """All tokens that are counted so far, in and out."""
+    return sum(row["prompt_tokens"] + row["completion_tokens"] for row in client.items("/usage", "usage"))
+
+
+def counted(client: Client, before: int, within_s: float = _COUNTED_WITHIN_S) -> int:
+    """Wait until more tokens are counted than `before`; answers how many more. Raises Failure."""
+    wait_until(lambda: tokens(client) > before, within_s, lambda: f"/usage still says {before} tokens")
+    return tokens(client) - before
 
 
 def wait_until(holds: Callable[[], bool], within_s: float, state: Callable[[], str]) -> None:

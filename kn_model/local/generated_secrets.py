@@ -1,6 +1,6 @@
 """The Secrets that an operator makes on a cluster and the runtime makes on a laptop. Pure but for the random keys.
 
-Called by the supervisor before anything else is applied.
+Called by the supervisor before anything else is applied, and by `task deploy` (kn_model/cluster).
 """
 
 import base64
@@ -29,12 +29,12 @@ def namespace() -> Object:
 
 def postgres(url: str) -> Object:
     """How functions reach the database. Made true at every start."""
-    return _secret("torpor-postgres", {"url": url})
+    return with_values("torpor-postgres", {"url": url})
 
 
 def s3(to: Credentials) -> Object:
     """How functions reach the bucket. Made true at every start."""
-    return _secret(
+    return with_values(
         "torpor-s3",
         {
             "endpoint": to.endpoint,
@@ -48,12 +48,12 @@ def s3(to: Credentials) -> Object:
 
 def auth() -> Object:
     """A new key that signs tokens: made once, since another one would log everybody out."""
-    return _secret("torpor-auth", {"signing-keys": json.dumps({"keys": [private_jwk(Ed25519PrivateKey.generate())]})})
+    return with_values("torpor-auth", {"signing-keys": json.dumps({"keys": [private_jwk(Ed25519PrivateKey.generate())]})})
 
 
 def events() -> Object:
     """New keys that sign events: made once, since what other keys have signed would no longer be believed."""
-    return _secret("torpor-events", {name: secrets.token_urlsafe(_KEY_BYTES) for name in ("functions", "engines")})
+    return with_values("torpor-events", {name: secrets.token_urlsafe(_KEY_BYTES) for name in ("functions", "engines")})
 
 
 def private_jwk(key: Ed25519PrivateKey) -> Mapping[str, str]:
@@ -77,7 +77,8 @@ def is_generated(secret: Object) -> bool:
     return all(labels.get(name) == value for name, value in GENERATED.items())
 
 
-def _secret(name: str, values: Mapping[str, str]) -> Object:
+def with_values(name: str, values: Mapping[str, str]) -> Object:
+    """A Secret of ours in the namespace of the manifests."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",

@@ -56,7 +56,7 @@ def _measured(running: RunningRuntime, client: Client) -> list[Row]:
     story.ask(client, server["name"])
     rows.append(first_token.row(running, server["name"]))
     rows.append(asyncio.run(outbox.row(laptop.cluster(running.kubeconfig), running)))
-    story.fall_asleep(running)
+    story.fall_asleep(running, server["name"])
     return [*rows, *_idle(running)]
 
 
