@@ -3,12 +3,13 @@
 S3 keeps the parts of an unfinished upload, and bills them, until somebody aborts it.
 """
 
-from functions.download import manifest
-from functions.download.files import SQL, object_key
+from typing import Any
+
+from functions.download import layout, manifest
+from functions.download.blobs import shelf
+from functions.download.files import SQL
 from functions.kit.db import Database
 from functions.kit.objects import Objects
-
-_PREFIX = "models/"
 
 
 class Cleanup:
@@ -19,19 +20,30 @@ class Cleanup:
         self._objects = objects
 
     async def abort_uploads(self, model_uuid: str) -> None:
-        """Abort the unfinished uploads of a model's files."""
+        """Abort the unfinished uploads of a model's files, and drop what was uploaded and not yet verified."""
         for row in await self._db.fetch(SQL.list_files, model_uuid):
             if row["upload_id"]:
-                await self._objects.abort_upload(object_key(model_uuid, row["path"]), row["upload_id"])
+                await self._abort(model_uuid, row)
                 await self._db.execute(SQL.forget_upload, model_uuid, row["path"], row["upload_id"])
+        await self._drop(layout.staging_key(model_uuid, ""))
+
+    async def _abort(self, model_uuid: str, row: Any) -> None:
+        """An upload lies where it began: under the digest that was promised, or where nobody had promised any."""
+        for key in {layout.blob_key(row["sha256"] or ""), layout.staging_key(model_uuid, row["path"])}:
+            await self._objects.abort_upload(key, row["upload_id"])
 
     async def delete_objects(self, model_uuid: str) -> None:
-        """Delete a model's manifest and files; the manifest first, so that nobody trusts what is going."""
+        """Delete a model's manifest and what is its own; blobs may be others' too, and are the collector's matter.
+
+        The manifest first, so that nobody trusts what is going.
+        """
         await self.abort_uploads(model_uuid)
         await self._objects.delete([manifest.key(model_uuid)])
-        stored = await self._objects.keys(object_key(model_uuid, ""))
-        await self._objects.delete([entry.key for entry in stored])
+        await self._drop(layout.legacy_key(model_uuid, ""))
         await self._db.execute(SQL.drop_files, model_uuid)
+
+    async def _drop(self, prefix: str) -> None:
+        await self._objects.delete([entry.key for entry in await self._objects.keys(prefix)])
 
     async def leftovers(self) -> None:
         """For the tick: models that ended while nobody could clean up, and uploads that no row knows."""
@@ -43,7 +55,11 @@ class Cleanup:
 
     async def _abort_orphans(self) -> None:
         """A worker can die between starting an upload and storing its id; a file that is leased may be just there."""
-        for key, upload_id in await self._objects.uploads(_PREFIX):
-            model_uuid, _, path = key.removeprefix(_PREFIX).partition("/")
-            if not await self._db.fetchval(SQL.known_upload, model_uuid, path, upload_id):
+        for prefix in (layout.STAGING, layout.LEGACY):
+            for key, upload_id in await self._objects.uploads(prefix):
+                model_uuid, _, path = key.removeprefix(prefix).partition("/")
+                if not await self._db.fetchval(SQL.known_upload, model_uuid, path, upload_id):
+                    await self._objects.abort_upload(key, upload_id)
+        for key, upload_id in await self._objects.uploads(layout.BLOBS):
+            if not await self._db.fetchval(shelf.SQL.is_known_upload, key.rpartition("/")[2], upload_id):
                 await self._objects.abort_upload(key, upload_id)

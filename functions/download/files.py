@@ -1,10 +1,11 @@
 """The rows of files as values: claiming one, keeping its lease while bytes move, and leaving it in a true state."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from functions.download import layout
 from functions.download.problems import LeaseLost
 from functions.download.states import FILE, FileCause
 from functions.kit.db import Database, queries
@@ -35,16 +36,12 @@ class FileRow:
     revision: str
     source: str
     rate_bps: float = 0.0
+    # Where its bytes go; see layout.upload_key.
+    key: str = field(init=False)
 
-    @property
-    def key(self) -> str:
-        """Where the file lies in the bucket."""
-        return object_key(self.model_uuid, self.path)
-
-
-def object_key(model_uuid: str, path: str) -> str:
-    """The key of a model's file in the bucket."""
-    return f"models/{model_uuid}/{path}"
+    def __post_init__(self) -> None:
+        """The key does not change when the digest becomes known: the upload is where it began."""
+        self.key = layout.upload_key(self)
 
 
 class FileRows:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-VERSION: Final = 1
+# 2: files have keys of their own. An engine that reads 1 alone says so, and does not look where nothing is.
+VERSION: Final = 2
 
 
 class IncompleteModel(ValueError):
@@ -18,11 +19,12 @@ class IncompleteModel(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A verified file in the bucket: size in bytes, sha256 in hex."""
+    """A verified file in the bucket: size in bytes, sha256 in hex, key of the object that holds it."""
 
     path: str
     size: int
     sha256: str
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """State changes of models that more than one handler makes: failing, cancelling, and what both leave to clean up."""
 
+from functions.download.blobs import shelf
 from functions.download.files import SQL
 from functions.download.states import FILE, MODEL, FileCause, ModelCause
 from functions.kit import history
@@ -31,3 +32,4 @@ async def stop_transfers(unit: Unit, model_uuid: str) -> None:
     """Take every running file's lease, so that its worker stops at its next beat."""
     allowed, after = FILE.allowing(FileCause.ABANDONED), FILE.target(FileCause.ABANDONED)
     await unit.connection.execute(SQL.abandon_files, model_uuid, allowed, after)
+    await shelf.let_go(unit, model_uuid)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from functions.download import models, names, plan, sources
+from functions.download.blobs import reuse
 from functions.download.files import SQL
 from functions.download.hub import Listing
 from functions.download.plan import RemoteFile
@@ -67,9 +68,10 @@ class Planner:
         except (plan.Unplannable, names.UnsafeName) as error:
             await self._fail(event, model_uuid, "plan-refused", str(error))
         else:
-            await self._store(event, model_uuid, listing, chosen)
+            await self._store(event, model, listing, chosen)
 
-    async def _store(self, event: CloudEvent, model_uuid: str, listing: Listing, chosen: list[RemoteFile]) -> None:
+    async def _store(self, event: CloudEvent, model: Any, listing: Listing, chosen: list[RemoteFile]) -> None:
+        model_uuid, repository = model["uuid"], model["hf_name"]
         total = sum(file.size for file in chosen)
         levels = {level for file in chosen if (level := plan.quant_level(file.path))}
         level = listing.level or (levels.pop() if len(levels) == 1 else None)
@@ -89,9 +91,13 @@ class Planner:
                 [listing.urls[file.path] for file in chosen],
                 [listing.etags.get(file.path) for file in chosen],
             )
+            here = await reuse.take_stored(unit, model_uuid, repository, chosen, listing)
             # Large files first: they decide when the model is there.
             for file in sorted(chosen, key=lambda file: -file.size):
-                unit.emit(FileRequested(model_uuid, file.path, 0))
+                if file.path not in here:
+                    unit.emit(FileRequested(model_uuid, file.path, 0))
+        if len(here) == len(chosen):
+            await self._publisher.publish(model_uuid)
 
     async def _ask_again(self, event: CloudEvent, model_uuid: str) -> None:
         """A plan exists (a retry, or a second event): ask for the files that miss, or publish when none does."""

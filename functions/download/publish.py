@@ -6,20 +6,21 @@
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import msgspec
 
 from functions.download import facts, manifest, models
+from functions.download.blobs import shelf
+from functions.download.blobs.shelf import Missing, Shelf
 from functions.download.cleanup import Cleanup
-from functions.download.files import SQL, object_key
+from functions.download.files import SQL
 from functions.download.manifest import IncompleteModel, StoredFile
-from functions.download.states import MODEL, ModelCause, ModelState
+from functions.download.states import FILE, MODEL, ModelCause, ModelState
 from functions.kit import history
 from functions.kit.bus import Bus
 from functions.kit.db import Database
-from functions.kit.events import ModelAvailable
+from functions.kit.events import FileRequested, ModelAvailable
 from functions.kit.history import Attempt
 from functions.kit.objects import Objects
 
@@ -29,12 +30,12 @@ _LOG = logging.getLogger("torpor.download")
 class Publisher:
     """Publishes models whose files are all verified; calling it for any other model does nothing."""
 
-    def __init__(self, db: Database, bus: Bus, objects: Objects, cleanup: Cleanup, bucket: str) -> None:
+    def __init__(self, db: Database, bus: Bus, objects: Objects, cleanup: Cleanup, blobs: Shelf) -> None:
         self._db = db
         self._bus = bus
         self._objects = objects
         self._cleanup = cleanup
-        self._bucket = bucket
+        self._blobs = blobs
 
     async def publish(self, model_uuid: str) -> None:
         """Make the model available, or failed when its files do not make one. Raises Retry."""
@@ -43,9 +44,12 @@ class Publisher:
         ready = rows and all(row["status"] == "verified" for row in rows)
         if model is None or MODEL.after(ModelState(model["status"]), ModelCause.PUBLISHED) is None or not ready:
             return
-        files = [StoredFile(row["path"], row["size_bytes"], row["sha256"]) for row in rows]
+        files = await self._blobs.place(model_uuid, rows)
+        if isinstance(files, Missing):
+            await self._want_again(model, files)
+            return
         try:
-            metadata = await facts.gather(files, partial(self._read, model_uuid))
+            metadata = await facts.gather(files, self._read)
         except IncompleteModel as error:
             await self._refuse(model_uuid, str(error))
             return
@@ -55,7 +59,7 @@ class Publisher:
         model_uuid = model["uuid"]
         document = manifest.make(model, files, datetime.now(UTC))
         await self._objects.put(manifest.key(model_uuid), msgspec.json.encode(document))
-        place = f"s3://{self._bucket}/models/{model_uuid}"
+        place = f"s3://{self._blobs.bucket}/{manifest.key(model_uuid)}"
         allowed, after = MODEL.allowing(ModelCause.PUBLISHED), MODEL.target(ModelCause.PUBLISHED)
         async with self._bus.transaction(actor=model["actor"]) as unit:
             state = await unit.connection.fetchval(SQL.lock_model, model_uuid)
@@ -68,15 +72,25 @@ class Publisher:
             unit.emit(ModelAvailable(model_uuid, model["model_name"]), modelname=model["model_name"])
         _LOG.info("model %s is available: %d files, %d bytes", model_uuid, len(files), document.total_bytes)
 
+    async def _want_again(self, model: Any, missing: Missing) -> None:
+        """What was verified is no longer there: somebody changed the bucket, so it is fetched once more."""
+        _LOG.warning("%d verified files of model %s are gone from S3", len(missing.paths), model["uuid"])
+        reason = "it was verified, but S3 no longer holds it: fetched again"
+        async with self._bus.transaction(actor=model["actor"]) as unit:
+            await unit.connection.fetchval(SQL.lock_model, model["uuid"])
+            arguments = (model["uuid"], FILE.start, list(missing.paths), reason)
+            for row in await unit.connection.fetch(shelf.SQL.want_again, *arguments):
+                unit.emit(FileRequested(model["uuid"], row["path"], 0))
+
     async def _refuse(self, model_uuid: str, reason: str) -> None:
         async with self._bus.transaction() as unit:
             await models.fail(unit, model_uuid, ModelCause.REFUSED, "model-invalid", reason)
         await self._cleanup.abort_uploads(model_uuid)
 
-    async def _read(self, model_uuid: str, file: StoredFile, start: int, end: int) -> bytes:
+    async def _read(self, file: StoredFile, start: int, end: int) -> bytes:
         if start >= end:
             return b""
-        data = await self._objects.get(object_key(model_uuid, file.path), start, end)
+        data = await self._objects.get(file.key, start, end)
         if data is None or len(data) != end - start:
             raise IncompleteModel(f"S3 no longer holds {file.path}; retry the download")
         return data

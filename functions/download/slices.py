@@ -5,13 +5,17 @@ kill, and free to continue on another instance.
 """
 
 import logging
+import time
 from dataclasses import dataclass
 from typing import Final
 
 from functions.download import models
+from functions.download.blobs import shelf
+from functions.download.blobs.shelf import Hold, Shelf
 from functions.download.cleanup import Cleanup
 from functions.download.files import SQL, FileRow, FileRows
 from functions.download.problems import FileLeased, LeaseLost, SourceChanged, SourceRefused, SourceUnwell
+from functions.download.progress import keep_beating
 from functions.download.publish import Publisher
 from functions.download.sources import parse
 from functions.download.states import FILE, FileCause, ModelCause
@@ -28,6 +32,8 @@ from functions.kit.problem import Retry, Unavailable
 MAX_ATTEMPTS: Final = 10
 MAX_RESTARTS: Final = 3
 RETRY_AFTER_S: Final = 5.0
+# What a slice may add to copy a file inside S3: with the slice itself still far from the function's timeout.
+COPY_S: Final = 60.0
 _LOG = logging.getLogger("torpor.download")
 
 
@@ -41,6 +47,7 @@ class Slices:
     publisher: Publisher
     objects: Objects
     cleanup: Cleanup
+    blobs: Shelf
 
     async def on_file_requested(self, event: CloudEvent) -> None:
         """Handle the event. Raises FileLeased (409) while another worker has the file, Retry, Duplicate."""
@@ -80,8 +87,12 @@ class Slices:
     async def _attempt(self, event: CloudEvent, wanted: FileRequested, file: FileRow) -> None:
         held = file.bytes_done
         try:
-            transfer = self.suppliers.transfer(parse(file.source))
-            await self._conclude(event, wanted, file, await transfer.run(file, origin_of(file)))
+            hold = await self.blobs.take(file)
+            if hold is Hold.OURS:
+                transfer = self.suppliers.transfer(parse(file.source))
+                await self._conclude(event, wanted, file, await transfer.run(file, origin_of(file)))
+            else:
+                await self._held(event, file, hold)
         except SourceRefused as error:
             await self._fail(event, file, error.code, str(error))
         except SourceChanged as error:
@@ -96,14 +107,33 @@ class Slices:
 
     async def _conclude(self, event: CloudEvent, wanted: FileRequested, file: FileRow, outcome: Outcome) -> None:
         if outcome is Outcome.VERIFIED:
-            await self._verified(event, file)
-            return
+            deadline = time.monotonic() + COPY_S
+            kept = await keep_beating(self.blobs.keep(file, deadline), file, self.rows)
+            if kept is Hold.OURS:
+                await self._verified(event, file, await self.blobs.etag(file))
+                return
+            if kept is not None:
+                await self._held(event, file, kept)
+                return
         file.attempts = 0
         async with self.bus.transaction(cause=event) as unit:
             await self.rows.release(file, on=unit.connection)
             unit.emit(FileRequested(file.model_uuid, file.path, wanted.slice_number + 1))
 
-    async def _verified(self, event: CloudEvent, file: FileRow) -> None:
+    async def _held(self, event: CloudEvent, file: FileRow, hold: Hold) -> None:
+        """The same bytes are stored already, or on their way for another file: this one fetches none."""
+        if file.upload_id:
+            await self.objects.abort_upload(file.key, file.upload_id)
+            file.upload_id, file.hash_state, file.bytes_done = None, None, 0
+        if hold is Hold.STORED:
+            await self._verified(event, file, None)
+            return
+        reason = f"{await self.blobs.holder_of(file)} is fetching the same bytes: this file waits for them"
+        async with self.bus.transaction(cause=event) as unit:
+            await self.rows.release(file, FileCause.WAITED, reason, on=unit.connection)
+
+    async def _verified(self, event: CloudEvent, file: FileRow, etag: str | None) -> None:
+        """etag: of the blob that this file brought; None when it was there."""
         after = FILE.target(FileCause.VERIFIED)
         async with self.bus.transaction(cause=event) as unit:
             await unit.connection.fetchval(SQL.lock_model, file.model_uuid)
@@ -112,7 +142,12 @@ class Slices:
             )
             if done is None:
                 raise LeaseLost(FileCause.VERIFIED)
+            if etag is not None:
+                await self.blobs.record(unit, file, etag)
+            elif not await self.blobs.is_stored(unit, file):
+                raise Retry(RETRY_AFTER_S, f"{file.path}: its bytes were stored a moment ago, and are no longer")
             missing = await unit.connection.fetchval(SQL.count_unverified, file.model_uuid)
+        await self.blobs.forget_staging(file)
         if not missing:
             await self.publisher.publish(file.model_uuid)
 
@@ -139,7 +174,9 @@ class Slices:
                 event, file, "unreachable", f"{reason}; gave up after {MAX_ATTEMPTS} tries, retry when it is mended"
             )
             return
-        await self.rows.release(file, error=reason)
+        async with self.bus.transaction() as unit:
+            await self.rows.release(file, error=reason, on=unit.connection)
+            await shelf.let_go(unit, file.model_uuid, file.path)
         after_s = error.after_s if isinstance(error, SourceUnwell) else RETRY_AFTER_S
         raise Retry(max(after_s, RETRY_AFTER_S), f"{file.path}: {reason}") from error
 
@@ -163,10 +200,10 @@ class Slices:
         if file.upload_id and not await self.rows.owns_upload(file):
             await self.objects.abort_upload(file.key, file.upload_id)
         if not await self.rows.exists(file):
-            await self.objects.delete([file.key])
+            await self.blobs.forget_staging(file)
 
     async def _drop_bytes(self, file: FileRow) -> None:
         if file.upload_id:
             await self.objects.abort_upload(file.key, file.upload_id)
-        await self.objects.delete([file.key])
+        await self.blobs.forget_staging(file)
         file.upload_id, file.hash_state, file.bytes_done, file.etag = None, None, 0, ""

@@ -47,6 +47,8 @@ class FileCause(StrEnum):
     REFUSED = "refused"  # the source or its digest says that it can never be
     RESTARTED = "restarted"  # the source turned out to send another version: its bytes are dropped
     ABANDONED = "abandoned"  # its model stopped
+    WAITED = "waited"  # another file brings the same bytes
+    REUSED = "reused"  # its bytes are stored already
     RETRIED = "retried"  # its model is tried again
 
 
@@ -75,6 +77,7 @@ FILE: Final = Machine(
     ends=frozenset({FileState.VERIFIED}),
     back={
         FileCause.RESTARTED: "bytes of two versions are never mixed",
+        FileCause.WAITED: "the same bytes are fetched once, by one worker",
         FileCause.ABANDONED: "what is not verified counts for nothing once its model stops",
         FileCause.RETRIED: "a person asks for its model again",
     },
@@ -84,6 +87,8 @@ FILE: Final = Machine(
         (FileState.TRANSFERRING, FileCause.VERIFIED): FileState.VERIFIED,
         (FileState.TRANSFERRING, FileCause.RESTARTED): FileState.PENDING,
         (FileState.TRANSFERRING, FileCause.ABANDONED): FileState.PENDING,
+        (FileState.TRANSFERRING, FileCause.WAITED): FileState.PENDING,
+        (FileState.PENDING, FileCause.REUSED): FileState.VERIFIED,
         (FileState.PENDING, FileCause.REFUSED): FileState.FAILED,
         (FileState.TRANSFERRING, FileCause.REFUSED): FileState.FAILED,
         (FileState.FAILED, FileCause.RETRIED): FileState.PENDING,

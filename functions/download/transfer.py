@@ -81,6 +81,8 @@ class Transfer:
             data = await self._reader.read(origin, Span(1, 0, file.size), deadline, _counting(file))
             await asyncio.to_thread(digest.update, data)
             verify(file, digest)
+            # The digest is known now, whoever promised it: straight to its place.
+            file.key = layout.upload_key(file)
             await self._objects.put(file.key, data)
         return Outcome.VERIFIED
 
@@ -91,7 +93,9 @@ class Transfer:
         spans = layout.spans(file.size, layout.part_size(file.size, self._limits.part_bytes))
         standing = await self._standing(file, spans, digest)
         await self._rows.beat(file)
-        copy = partial(self._copier, file, origin) if self._copier is not None else None
+        # What the server copies is hashed when it is complete, which is too late under a blob's key.
+        copies = self._copier is not None and not layout.is_blob(file.key)
+        copy = partial(self._copier, file, origin) if self._copier is not None and copies else None
         followed = digest if standing.hashing and copy is None else None
         pump = PartPump(
             file, origin, followed, self._reader, self._objects, self._buffers, deadline, self._limits.parts_in_flight,
@@ -117,7 +121,13 @@ class Transfer:
             await self._start_over(file)
             file.upload_id = await self._objects.start_upload(file.key)
             return Resumption(spans, hashing=True, bytes_held=0)
-        standing = layout.resume(spans, {part.number: part.size for part in held}, digest.offset)
+        sizes = {part.number: part.size for part in held}
+        if layout.is_blob(file.key):
+            # Nobody may see it before the digest has seen all of it, so parts past the digest are fetched again.
+            sizes = {
+                span.number: sizes[span.number] for span in spans if span.end <= digest.offset and span.number in sizes
+            }
+        standing = layout.resume(spans, sizes, digest.offset)
         if standing is None:
             raise SourceChanged("what S3 holds and the stored digest contradict each other")
         file.bytes_done = standing.bytes_held
@@ -139,10 +149,23 @@ class Transfer:
             raise pump.trouble
         if len(held) < len(spans):
             return Outcome.MORE
+        if layout.is_blob(file.key):
+            await self._verify_unseen(file, digest)
         await self._objects.complete_upload(file.key, file.upload_id or "", held)
         file.upload_id = None
         file.hash_state = file.hash_state or digest.dump()
         return await self._read_back(file, digest, deadline)
+
+    async def _verify_unseen(self, file: FileRow, digest: Digest) -> None:
+        """What is not the promised content never becomes visible under its key. Raises SourceRefused, SourceChanged."""
+        if digest.offset != file.size:
+            raise SourceChanged("what S3 holds and the digest contradict each other")
+        try:
+            verify(file, digest)
+        except SourceRefused:
+            await self._objects.abort_upload(file.key, file.upload_id or "")
+            file.upload_id = None
+            raise
 
     async def _read_back(self, file: FileRow, digest: Digest, deadline: float) -> Outcome:
         """Give the digest what it has not seen, out of S3: after a crash, nothing otherwise. Then verify."""

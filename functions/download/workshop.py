@@ -8,6 +8,7 @@ from functools import partial
 
 from yarl import URL
 
+from functions.download.blobs.shelf import Shelf
 from functions.download.buckets import Buckets
 from functions.download.buffers import Buffers
 from functions.download.catalogue import Catalogues
@@ -70,10 +71,11 @@ class Workshop:
         limits = Limits(settings.slice_s, settings.part_bytes, settings.parts_in_flight)
         carrying = _Carrying(objects, rows, Buffers(settings.buffer_bytes), limits)
         self.cleanup = Cleanup(db, objects)
-        publisher = Publisher(db, bus, objects, self.cleanup, settings.s3_bucket)
+        self.blobs = Shelf(db, objects)
+        publisher = Publisher(db, bus, objects, self.cleanup, self.blobs)
         suppliers = _suppliers(settings, self._http, carrying)
         self.planner = Planner(db, bus, suppliers, publisher)
-        self.slices = Slices(bus, rows, suppliers, publisher, objects, self.cleanup)
+        self.slices = Slices(bus, rows, suppliers, publisher, objects, self.cleanup, self.blobs)
         self.upkeep = Upkeep(db, bus, self.cleanup)
 
     async def close(self) -> None:

@@ -23,7 +23,9 @@ READ_TIMEOUT_S: Final = 60
 CONNECTIONS: Final = 16
 _ABSENT: Final = frozenset({"404", "NoSuchKey", "NotFound"})
 # Operations that need room on S3's disk.
-_STORING: Final = frozenset({"PutObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"})
+_STORING: Final = frozenset(
+    {"PutObject", "CopyObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"}
+)
 _SERVER_ERROR: Final = 500
 # What an operator must mend; everything else may pass by itself.
 _REFUSED: Final = frozenset({"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "NoSuchBucket", "403"})
@@ -175,6 +177,16 @@ class S3Objects:
                 PartNumber=number,
                 CopySource={"Bucket": source.bucket, "Key": source.key},
                 CopySourceRange=f"bytes={source.start}-{source.end - 1}",
+                CopySourceIfMatch=source.etag,
+            )
+
+    async def copy(self, key: str, source: CopySource) -> None:
+        """Have the server copy a whole object of at most 5 GB. Raises ObjectChanged."""
+        with _changed(source.etag):
+            await self._call(
+                "copy_object",
+                Key=key,
+                CopySource={"Bucket": source.bucket, "Key": source.key},
                 CopySourceIfMatch=source.etag,
             )
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from typing import Any
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -136,12 +137,19 @@ def files_of(source: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(source.iterdir()) if path.is_file()}
 
 
-async def store(objects: S3Objects, files: Mapping[str, bytes]) -> None:
-    """Put files and their manifest into the bucket, as download leaves them."""
+def key_of(data: bytes) -> str:
+    """Where download puts this content."""
+    digest = hashlib.sha256(data).hexdigest()
+    return f"blobs/sha256/{digest[:2]}/{digest}"
+
+
+async def store(objects: S3Objects, files: Mapping[str, bytes], *, version: int = 2) -> None:
+    """Put files and their manifest into the bucket, as download leaves them; version 1: as it did before blobs."""
+    listed: list[dict[str, Any]] = []
     for path, data in files.items():
-        await objects.put(f"models/{UUID}/{path}", data)
-    listed = [
-        {"path": path, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for path, data in files.items()
-    ]
-    manifest = {"version": 1, "model_uuid": UUID, "model_name": MODEL, "files": listed}
+        key = key_of(data) if version > 1 else f"models/{UUID}/{path}"
+        await objects.put(key, data)
+        placed = {"key": key} if version > 1 else {}
+        listed.append({"path": path, "size": len(data), "sha256": hashlib.sha256(data).hexdigest(), **placed})
+    manifest = {"version": version, "model_uuid": UUID, "model_name": MODEL, "files": listed}
     await objects.put(f"manifests/{UUID}.json", json.dumps(manifest).encode())

@@ -15,7 +15,7 @@ from functions.serve.engine import fetch
 from functions.serve.engine.manifest import Refused
 from functions.serve.engine.settings import EngineSettings
 from functions.serve.engine.transfer import RANGE_BYTES, Order, close_all, fetch_model
-from tests.conformance.engines import UUID, store
+from tests.conformance.engines import UUID, key_of, store
 
 # More than one range, and an end that fills none.
 WEIGHTS = bytes(range(256)) * (RANGE_BYTES // 256) + b"the rest"
@@ -39,10 +39,12 @@ async def fetched(objects: S3Objects, folder: Path, weights_in: str = "memory") 
         close_all(sinks)
 
 
-@pytest.mark.parametrize("weights_in", ["memory", "disk"])
-async def test_files_arrive_as_they_were_stored(objects: S3Objects, tmp_path: Path, weights_in: str) -> None:
-    """Configuration and weights, byte for byte; code stays where it is."""
-    await store(objects, FILES)
+@pytest.mark.parametrize(("weights_in", "version"), [("memory", 2), ("disk", 2), ("memory", 1)])
+async def test_files_arrive_as_they_were_stored(
+    objects: S3Objects, tmp_path: Path, weights_in: str, version: int
+) -> None:
+    """Configuration and weights, byte for byte, wherever the manifest's version has them; code stays where it is."""
+    await store(objects, FILES, version=version)
     arrived = await fetched(objects, tmp_path, weights_in)
     assert arrived == {name: data for name, data in FILES.items() if name != "modeling.py"}
 
@@ -67,7 +69,7 @@ async def test_verified_weights_cannot_be_changed(objects: S3Objects, tmp_path: 
 async def test_file_changed_after_verification_is_refused(objects: S3Objects, tmp_path: Path, name: str) -> None:
     """The same number of other bytes under the same name: only the digest tells (S10)."""
     await store(objects, FILES)
-    await objects.put(f"models/{UUID}/{name}", bytes(len(FILES[name])))
+    await objects.put(key_of(FILES[name]), bytes(len(FILES[name])))
     with pytest.raises(Refused, match=rf"{name} has sha256 .* changed after it had been verified"):
         await fetched(objects, tmp_path)
 
@@ -78,7 +80,7 @@ async def test_bucket_without_the_file_is_refused(
 ) -> None:
     """Before anything is read."""
     await store(objects, FILES)
-    key = f"models/{UUID}/model-1.safetensors"
+    key = key_of(WEIGHTS)
     await (objects.delete([key]) if change is None else objects.put(key, change))
     with pytest.raises(Refused, match=reason):
         await fetched(objects, tmp_path)

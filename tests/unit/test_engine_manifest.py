@@ -25,14 +25,30 @@ def manifest(*paths: str) -> Manifest:
 
 def test_unknown_members_are_left_alone() -> None:
     """A newer download may write more than this engine reads."""
-    assert manifests.parse(document("config.json", total_bytes=1), UUID).files == (ManifestFile("config.json", 1, SHA),)
+    expected = (ManifestFile("config.json", 1, SHA, f"models/{UUID}/config.json"),)
+    assert manifests.parse(document("config.json", total_bytes=1), UUID).files == expected
+
+
+def test_content_is_where_the_manifest_says() -> None:
+    """Under its digest, for every model that has it; a manifest without keys is one of before, and names no other place."""
+    key = f"blobs/sha256/aa/{SHA}"
+    files = [{"path": "config.json", "size": 1, "sha256": SHA, "key": key}]
+    assert manifests.parse(document(files=files, version=2), UUID).files[0].key == key
+
+
+@pytest.mark.parametrize("key", ["models/other/config.json", f"blobs/sha256/bb/{'b' * 64}", "manifests/u1.json"])
+def test_a_place_of_something_else_is_refused(key: str) -> None:
+    """A manifest leads to its own files alone."""
+    files = [{"path": "config.json", "size": 1, "sha256": SHA, "key": key}]
+    with pytest.raises(Refused, match="the place of another file"):
+        manifests.parse(document(files=files), UUID)
 
 
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
         (b"{", "cannot be read"),
-        (document(version=2), "version 2"),
+        (document(version=3), "version 3"),
         (document(model_uuid="other"), "that of model other"),
         (document(files=[{"path": "a", "size": 1, "sha256": "short"}]), "size and sha256"),
         (document(files=[{"path": "a", "size": -1, "sha256": SHA}]), "size and sha256"),

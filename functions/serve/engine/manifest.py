@@ -1,7 +1,8 @@
 """The stored manifest of a model, and what an engine takes from it. Pure: bytes and values in, decisions out.
 
-Written by download after every file was verified (`manifests/<uuid>.json`). The fetch checks the bucket against it
-before the first byte, and every byte it loads against its digests afterwards.
+Written by download after every file was verified (`manifests/<uuid>.json`). It says under which key of the bucket each
+file's content lies, since models share what is the same. The fetch checks the bucket against it before the first byte,
+and every byte it loads against its digests afterwards.
 """
 
 import re
@@ -11,7 +12,8 @@ from typing import Final
 
 import msgspec
 
-VERSION: Final = 1
+# 1: files lie under their model and their path. 2: each names its key.
+VERSIONS: Final = frozenset({1, 2})
 # What vLLM reads besides weights: configuration, tokenizer, chat template. Never code (.py) and never pickle (.bin, .pt).
 SMALL_SUFFIXES: Final = frozenset({".json", ".txt", ".jinja", ".model", ".tiktoken", ".jsonl"})
 # Tokenizers reach 30 MB; a larger "small" file is not one of those.
@@ -27,11 +29,12 @@ class Refused(Exception):
 
 
 class ManifestFile(msgspec.Struct, frozen=True):
-    """One file of the model: its path inside the model, size in bytes and SHA-256 in hexadecimal."""
+    """One file of the model: its path inside the model, size in bytes, SHA-256 in hexadecimal, key in the bucket."""
 
     path: str
     size: int
     sha256: str
+    key: str = ""
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -49,13 +52,23 @@ def parse(data: bytes, model_uuid: str) -> Manifest:
         manifest = msgspec.json.decode(data, type=Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Refused(f"the manifest of model {model_uuid} cannot be read: {error}") from error
-    if manifest.version != VERSION:
-        raise Refused(f"the manifest has version {manifest.version}, this engine reads {VERSION}: update the engine")
+    if manifest.version not in VERSIONS:
+        raise Refused(
+            f"the manifest has version {manifest.version}, this engine reads up to {max(VERSIONS)}: update the engine"
+        )
     if manifest.model_uuid != model_uuid:
         raise Refused(f"the manifest under {model_uuid} is that of model {manifest.model_uuid}")
-    for file in manifest.files:
-        _check_file(file)
-    return manifest
+    files = tuple(_placed(file, model_uuid) for file in manifest.files)
+    return msgspec.structs.replace(manifest, files=files)
+
+
+def _placed(file: ManifestFile, model_uuid: str) -> ManifestFile:
+    """The file with its key: it lies under its content's digest, or under its model and path, and nowhere else."""
+    _check_file(file)
+    of_model = f"models/{model_uuid}/{file.path}"
+    if file.key not in {"", of_model, f"blobs/sha256/{file.sha256[:2]}/{file.sha256}"}:
+        raise Refused(f"the manifest has {file.path} under {file.key!r}, which is the place of another file")
+    return msgspec.structs.replace(file, key=file.key or of_model)
 
 
 def _check_file(file: ManifestFile) -> None:

@@ -31,8 +31,8 @@ class Source(Protocol):
     async def get(self, key: str, start: int | None = None, end: int | None = None) -> bytes | None:
         """An object's bytes start..end-1, or None when it is absent."""
 
-    async def keys(self, prefix: str) -> list[ObjectInfo]:
-        """All objects under a prefix."""
+    async def head(self, key: str) -> ObjectInfo | None:
+        """An object's size, or None when it is absent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,6 @@ class Order:
     directory: Path
     weights_in: str = "memory"
     parallel: int = 8
-
-    @property
-    def prefix(self) -> str:
-        """Where the model's files lie in the bucket."""
-        return f"models/{self.model_uuid}/"
 
 
 async def fetch_model(source: Source, order: Order, configured: Callable[[], None]) -> list[Sink]:
@@ -71,9 +66,14 @@ async def _manifest(source: Source, order: Order) -> Manifest:
     if data is None:
         raise Refused(f"there is no manifest for model {order.model_uuid}: it is not available; download it first")
     manifest = manifests.parse(data, order.model_uuid)
-    stored = await patiently(lambda: source.keys(order.prefix))
-    manifests.check_stored(manifest, {info.key.removeprefix(order.prefix): info.size for info in stored})
+    found = await asyncio.gather(*(_size(source, file) for file in manifest.files))
+    manifests.check_stored(manifest, {path: size for path, size in found if size is not None})
     return manifest
+
+
+async def _size(source: Source, file: ManifestFile) -> tuple[str, int | None]:
+    info = await patiently(lambda: source.head(file.key))
+    return file.path, None if info is None else info.size
 
 
 async def _small(source: Source, order: Order, file: ManifestFile, connections: asyncio.Semaphore) -> bytes:
@@ -106,7 +106,7 @@ async def _ranges(
     async def read(start: int) -> bytes:
         end = min(start + RANGE_BYTES, file.size)
         async with connections:
-            data = await patiently(lambda: source.get(order.prefix + file.path, start, end))
+            data = await patiently(lambda: source.get(file.key, start, end))
         if data is None or len(data) != end - start:
             raise Refused(f"{file.path} changed in the bucket while it was read; download the model again")
         return data

@@ -8,6 +8,7 @@ source     a web server that does to a transfer what a test tells it to
 
 import asyncio
 import hashlib
+import json
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
@@ -128,10 +129,13 @@ class World:
         return {row["path"]: dict(row) for row in rows}
 
     async def stored(self, uuid: str) -> dict[str, bytes]:
-        """The objects of a model by path."""
-        prefix = f"models/{uuid}/"
-        found = await self.objects.keys(prefix)
-        return {entry.key.removeprefix(prefix): await self.objects.get(entry.key) or b"" for entry in found}
+        """The contents of an available model by path, as its manifest places them; empty without a manifest."""
+        manifest = json.loads(await self.objects.get(f"manifests/{uuid}.json") or b'{"files": []}')
+        return {file["path"]: await self.objects.get(file["key"]) or b"" for file in manifest["files"]}
+
+    async def uploads(self) -> list[tuple[str, str]]:
+        """Unfinished uploads, wherever."""
+        return await self.objects.uploads("")
 
 
 MakeWorld = Callable[..., World]
@@ -141,6 +145,8 @@ MakeWorld = Callable[..., World]
 async def make_world(database_url: str, s3_endpoint: dict[str, str], objects: S3Objects) -> AsyncIterator[MakeWorld]:
     """Make the function with settings of the test's choice, on this test's database and the shared bucket."""
     opened: list[World] = []
+    # The bucket is every test's, and content has one place: what an earlier test stored would be found there.
+    await objects.delete([found.key for found in await objects.keys("blobs/")])
     users = Database(Secret(database_url))
     await add_user(users, OPERATOR.subject, OPERATOR.role)
     await users.close()

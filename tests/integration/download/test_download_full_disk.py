@@ -121,7 +121,7 @@ async def test_a_full_disk_is_named_and_the_pull_goes_on_when_there_is_room(
     model = await world_of.model(record["uuid"])
     assert ("available", None) == (model["status"], model["error"])
     assert {"model.safetensors": source.content} == await world_of.stored(record["uuid"])
-    assert [] == await world_of.objects.uploads(f"models/{record['uuid']}/")
+    assert [] == await world_of.uploads()
     assert len(source.asked) < PARTS
 
 
@@ -136,7 +136,7 @@ async def test_a_disk_that_stays_full_fails_the_model_and_leaves_no_upload(
     assert ("failed", "unreachable") == (model["status"], model["error_code"])
     assert "S3 answered" in model["error"]
     assert "space left" in model["error"]
-    assert [] == await world_of.objects.uploads(f"models/{record['uuid']}/")
+    assert [] == await world_of.uploads()
     assert {} == await world_of.stored(record["uuid"])
     await disk.empty(world_of.objects)
     assert 202 == (await world_of.client.post("/models/model/retry")).status_code

@@ -118,9 +118,11 @@ class Meanwhile:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._objects, name)
 
-    async def put(self, key: str, data: bytes, *, if_none_match: bool = False) -> str:
+    async def put(
+        self, key: str, data: bytes | bytearray, *, if_none_match: bool = False, if_match: str = ""
+    ) -> str:
         """The last step before the record changes."""
-        etag: str = await self._objects.put(key, data, if_none_match=if_none_match)
+        etag: str = await self._objects.put(key, data, if_none_match=if_none_match, if_match=if_match)
         await self._then()
         return etag
 
@@ -138,7 +140,7 @@ async def test_a_model_is_published_once_and_never_against_its_state(
     await world_of.objects.put(f"models/{MODEL}/{FILE}", source.content)
     then = Meanwhile(world_of.objects, lambda: world_of.db.execute("UPDATE model_records SET status = $1", happens))
     workshop = world_of.workshop
-    publisher = Publisher(world_of.db, workshop.slices.bus, then, workshop.cleanup, world_of.settings.s3_bucket)
+    publisher = Publisher(world_of.db, workshop.slices.bus, then, workshop.cleanup, workshop.blobs)
     await publisher.publish(MODEL)
     assert (await world_of.model(MODEL))["status"] == state
     assert world_of.broker.types() == []

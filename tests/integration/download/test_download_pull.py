@@ -27,7 +27,7 @@ async def test_a_repository_becomes_an_available_model(
     assert {entry["path"]: entry["sha256"] for entry in manifest["files"]} == {
         path: hashlib.sha256(content).hexdigest() for path, content in files.items()
     }
-    assert model["minio_path"] == f"s3://{world.settings.s3_bucket}/models/{record['uuid']}"
+    assert model["minio_path"] == f"s3://{world.settings.s3_bucket}/manifests/{record['uuid']}.json"
     assert model["file_size_bytes"] == manifest["total_bytes"] == sum(map(len, files.values()))
     assert model["hf_name"] == "acme/model"
     assert len(model["revision"]) == 40

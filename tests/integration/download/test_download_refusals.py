@@ -20,7 +20,7 @@ async def ends_as(world: Any, source: str, **body: Any) -> tuple[str, str, str]:
     record = await world.pull(source, **body)
     await world.deliver()
     model = await world.model(record["uuid"])
-    assert await world.objects.uploads(f"models/{record['uuid']}/") == []
+    assert await world.uploads() == []
     return model["status"], model["error_code"], model["error"] or ""
 
 
@@ -96,7 +96,7 @@ async def test_a_wrong_sha256_is_never_published(make_world: Any, source: Any) -
     assert "0" * 64 in model["error"]
     assert files["model.safetensors"]["status"] == "failed"
     assert await world.stored(record["uuid"]) == {}
-    assert await world.objects.uploads(f"models/{record['uuid']}/") == []
+    assert await world.uploads() == []
     assert await world.objects.get(f"manifests/{record['uuid']}.json") is None
     assert "model.available.v1" not in world.broker.types()
 
