@@ -22,6 +22,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "show": ("show", "Show one model with its files and its server."),
     "serve": ("serve", "Serve a model, or change how it is served."),
     "chat": ("chat", "Talk to a model; a sleeping one wakes."),
+    "infer": ("infer", "Ask a model without waiting; the answer is kept."),
     "rm": ("rm", "Remove a model, its server, or both."),
     "logs": ("logs", "Show the log of a function or a model."),
     "deadletters": ("deadletters", "List events that nobody could take, or send them again."),

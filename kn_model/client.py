@@ -70,9 +70,10 @@ class Client:
             cursor = page.get("next_cursor")
         return found
 
-    def post(self, path: str, body: Any) -> Any:
+    def post(self, path: str, body: Any, *, idempotency_key: str = "") -> Any:
         """POST JSON; answers the JSON of a 2xx. Raises Failure."""
-        return _json(self._call("POST", path, json=body))
+        headers = {"idempotency-key": idempotency_key} if idempotency_key else {}
+        return _json(self._call("POST", path, json=body, headers=headers))
 
     def patch(self, path: str, body: Any) -> Any:
         """PATCH JSON; answers the JSON of a 2xx. Raises Failure."""

@@ -1,6 +1,6 @@
 """The JSON that Torpor's HTTP API answers with, as far as the commands read it. Fields as in the functions' views."""
 
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 
 class FileRecord(TypedDict):
@@ -77,6 +77,25 @@ class ModelRecord(TypedDict):
     created_at: str
     server: ServerRecord | None
     files: list[FileRecord] | None
+
+
+class InferenceRecord(TypedDict):
+    """A request for asynchronous inference. `result` is there once it is completed, unless it is large."""
+
+    id: str
+    server: str
+    model: str
+    path: str
+    status: str
+    attempts: int
+    error: str | None
+    http_status: int | None
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    deadline_at: str
+    result_url: NotRequired[str | None]
+    result: NotRequired[Any]
 
 
 class DeadLetterRecord(TypedDict):
