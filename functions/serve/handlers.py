@@ -124,6 +124,9 @@ class Handlers:
         elif isinstance(outcome, Problem):
             await _refused(unit, current, outcome)
         elif outcome is not None:
+            if current.record.pinned and current.restored:
+                # Not before the cluster was told: without the pin no tick would look at it again.
+                await unit.connection.execute(SQL.unpin_server, current.record.uuid)
             known = current.record.observed
             await _follow(unit, current.record, observe.with_service(known, observe.read(outcome)) or known)
 
@@ -254,7 +257,6 @@ def _news(record: Record, obj: Json) -> Observation | None:
 async def _follow(unit: Unit, record: Record, observed: Observation) -> None:
     await records.move(unit.connection, record, observed, observe.find(observed), _now())
     if record.pinned and observed.service and observe.restored(observed.service):
-        await unit.connection.execute(SQL.unpin_server, record.uuid)
         unit.emit(ServerRequested(record.uuid))
 
 

@@ -6,7 +6,7 @@ Called by the handler of `server.requested`, which makes it so, and again afterw
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from functions.serve import records, rollouts
+from functions.serve import observe, records, rollouts
 from functions.serve.records import SQL, Record
 from functions.serve.requests import ServeOptions
 from functions.serve.rollouts import Rollout
@@ -57,7 +57,13 @@ class Wish:
         """Who gets the traffic."""
         if self.trial is not None:
             return self.trial.split
-        return Split(self.record.pinned, 0) if self.record.pinned else Split()
+        return Split(self.record.pinned, 0) if self.record.pinned and not self.restored else Split()
+
+    @property
+    def restored(self) -> bool:
+        """What served before is the latest revision again, and ready: nothing has to be pinned."""
+        seen = self.record.observed.service
+        return self.trial is None and seen is not None and observe.restored(seen)
 
     @property
     def template(self) -> Trial:

@@ -28,6 +28,10 @@ from kn_model.local.serving.reconciler import Serving
 from tests.integration.serve.world import NAMESPACE, Json, World, add_model, world
 
 PARIS = b'{"choices": [{"message": {"content": "The capital of France is Paris."}}]}'
+_USAGE = (
+    "event_source event_id position request_id server_name model_name subject prompt_tokens completion_tokens "
+    "started_at duration_ms status streamed revision first_token_ms"
+)
 # Longer than anything here takes on a busy machine; a test that waits for it has failed.
 PATIENCE_S = 30
 
@@ -92,15 +96,13 @@ class Prompter(Asker):
         self.stage: Stage | None = None
         self.asked: list[str] = []
 
-    async def ask(
-        self, host: str, path: str, body: bytes, *, subject: str = "", key_id: str = "", timeout_s: float
-    ) -> Answer:
+    async def ask(self, host: str, path: str, body: bytes, **_: Any) -> Answer:
         """The candidate's answer."""
         tag, _, name = host.partition(".")[0].partition("-")
         assert (tag, self.stage is not None, msgspec.json.decode(body)["model"]) == ("candidate", True, name)
         assert self.stage is not None
         revision = self.stage.tagged(name)
-        self.asked.append(revision)
+        self.asked.append(revision + path)
         said = self.engines.says.get(self.stage.model_of(revision), (200, PARIS))
         if said is None:
             raise Retry(1, f"{host} does not answer")
@@ -143,6 +145,11 @@ class Stage:
         """Model -> percent of the traffic."""
         return {self.model_of(revision): percent for revision, percent in self.traffic(name).items()}
 
+    def replicas(self, revision: str) -> int:
+        """How many run."""
+        status = self.world.cluster.store.get(REVISION, NAMESPACE, revision)["status"]
+        return int(status["actualReplicas"])
+
     def pinned(self) -> list[str]:
         """Revisions that are kept from being collected."""
         found = self.world.cluster.store.list(REVISION, NAMESPACE)
@@ -168,8 +175,8 @@ class Stage:
             for obj in self.world.cluster.store.list(kind, NAMESPACE):
                 version = obj["metadata"]["resourceVersion"]
                 if self.told.get(obj["metadata"]["uid"]) != version:
-                    self.told[obj["metadata"]["uid"]] = version
                     codes += await self.world.tell(obj)
+                    self.told[obj["metadata"]["uid"]] = version
         codes += await self.world.deliver()
         assert 500 not in codes
 
@@ -223,18 +230,15 @@ class Stage:
 
     async def used(self, revision: str, count: int, *, errors: int = 0, first_token_ms: int = 50) -> None:
         """Usage as status stores it, and the event that follows from it."""
+        columns = _USAGE.split()
+        batch = f"{revision}-{time.monotonic_ns()}"
+        used = ["r", "smol", "m", "s", 1, 1, datetime.now(UTC), 10]
         rows = [
-            ("/test", f"{revision}-{time.monotonic_ns()}", place, "r", "smol", "m", "s", 1, 1, datetime.now(UTC))
-            + (10, 500 if place < errors else 200, True, revision, first_token_ms)
+            ["/test", batch, place, *used, 500 if place < errors else 200, True, revision, first_token_ms]
             for place in range(count)
         ]
-        columns = (
-            "event_source, event_id, position, request_id, server_name, model_name, subject, prompt_tokens, "
-            "completion_tokens, started_at, duration_ms, status, streamed, revision, first_token_ms"
-        )
-        numbers = ", ".join(f"${place}" for place in range(1, 16))
         async with self.world.db.connection() as connection:
-            await connection.executemany(f"INSERT INTO usage ({columns}) VALUES ({numbers})", rows)
+            await connection.copy_records_to_table("usage", records=rows, columns=columns)
         await self.look()
 
     async def look(self) -> None:

@@ -24,7 +24,7 @@ async def test_a_good_candidate_is_promoted(play: Stage) -> None:
     await play.roll(rollout={"steps": [10, 100], "expect": "paris"})
     row = await play.until_state("promoted")
     await play.until_models(m_2=100)
-    assert play.prompter.asked == ["smol-00002"]
+    assert play.prompter.asked == ["smol-00002/v1/chat/completions"]
     record = await play.world.server("smol")
     assert (record["model_uuid"], record["model_name"], row["percent"]) == ("m-2", "better", 100)
     assert play.service()["spec"]["traffic"] == [{"latestRevision": True, "percent": 100}]
