@@ -1,0 +1,66 @@
+"""The function `download` as a process that can be killed every second: forked from one that has everything imported.
+
+The same app that `main.py` builds, behind uvicorn; multiprocessing's fork server keeps the imports warm.
+"""
+
+import logging
+import multiprocessing
+import os
+import signal
+from collections.abc import Mapping
+from multiprocessing.context import ForkServerProcess
+from typing import Final
+
+CONTEXT: Final = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(
+    [
+        "uvicorn",
+        "boto3",
+        "botocore.client",
+        "asyncpg",
+        "aiohttp",
+        "functions.download.app",
+        "functions.download.workshop",
+    ]
+)
+
+
+def serve(environment: Mapping[str, str], port: int) -> None:
+    """Runs in the child: build the function from its environment and serve it until it is killed."""
+    import uvicorn
+
+    from functions.download.app import build
+    from functions.download.settings import Settings
+    from functions.kit.settings import load
+
+    app = build(load(Settings, environment))
+    logging.disable(logging.CRITICAL)
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="critical", access_log=False, lifespan="off")
+
+
+class Function:
+    """One instance, with `environment`, at `port`."""
+
+    def __init__(self, environment: Mapping[str, str], port: int) -> None:
+        self.environment = environment
+        self.port = port
+        self.starts = 0
+        self._process: ForkServerProcess | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it takes events."""
+        return f"http://127.0.0.1:{self.port}/events"
+
+    def start(self) -> None:
+        """Fork it; it listens a moment later."""
+        self._process = CONTEXT.Process(target=serve, args=(dict(self.environment), self.port), daemon=True)
+        self._process.start()
+        self.starts += 1
+
+    def kill(self) -> None:
+        """Kill -9, and wait for its end."""
+        if self._process is not None and self._process.pid is not None:
+            os.kill(self._process.pid, signal.SIGKILL)
+            self._process.join()
+            self._process = None
