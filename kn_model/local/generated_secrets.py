@@ -48,7 +48,9 @@ def s3(to: Credentials) -> Object:
 
 def auth() -> Object:
     """A new key that signs tokens: made once, since another one would log everybody out."""
-    return with_values("torpor-auth", {"signing-keys": json.dumps({"keys": [private_jwk(Ed25519PrivateKey.generate())]})})
+    return with_values(
+        "torpor-auth", {"signing-keys": json.dumps({"keys": [private_jwk(Ed25519PrivateKey.generate())]})}
+    )
 
 
 def events() -> Object:

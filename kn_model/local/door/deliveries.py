@@ -17,7 +17,7 @@ from yarl import URL
 from kn_model.local.addresses import BROKER_INGRESS
 from kn_model.local.door import proxy
 from kn_model.local.door.frontdoor import FrontDoor
-from kn_model.local.door.problems import problem
+from kn_model.local.door.problems import late, not_starting, overloaded, problem
 from kn_model.local.door.routes import cluster_path
 from kn_model.local.eventing.cloudevent import CloudEvent
 from kn_model.local.eventing.delivery import Answer
@@ -70,11 +70,11 @@ async def _answered(
         async with asyncio.timeout(min(times.total_s, times.response_start_s)) as limit:
             return await _tried(target, session, headers, body, lambda: limit.reschedule(now + times.total_s))
     except TimeoutError:
-        return _of(problem(504, "Timed out", "the service did not answer in time"))
+        return _of(late(target.replicas, held=not target.replicas.activator.ready))
     except NotStarting as error:
-        return _of(problem(503, "Not starting", str(error), retry_s=error.retry_s, reason=error.reason))
+        return _of(not_starting(error))
     except Overloaded:
-        return _of(problem(503, "Overloaded", "too many calls wait for this revision", retry_s=1))
+        return _of(overloaded())
 
 
 async def _tried(

@@ -27,6 +27,8 @@ class Entry:
     shares: Sequence[Share] = ()
     waiting_for: str = ""
     """Why nothing answers yet, for people."""
+    failed: bool = False
+    """Nothing will, until somebody changes something."""
 
 
 @dataclass

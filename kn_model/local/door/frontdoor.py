@@ -133,4 +133,5 @@ def _name(host: str) -> str:
 
 def _not_ready(service: str, entry: Entry) -> web.Response:
     why = entry.waiting_for or "its first revision is being made"
-    return problem(503, "Not ready", f"service {service} is not ready: {why}", retry_s=RETRY_S)
+    phase = "failed" if entry.failed else "deploying"
+    return problem(503, "Not ready", f"service {service} is not ready: {why}", retry_s=RETRY_S, phase=phase)

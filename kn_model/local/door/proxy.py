@@ -23,7 +23,7 @@ from aiohttp import (
 from multidict import CIMultiDict
 from yarl import URL
 
-from kn_model.local.door.problems import problem
+from kn_model.local.door.problems import late, not_starting, overloaded, problem
 from kn_model.local.own_deliveries import NAMESPACE, PROOF
 from kn_model.local.serving.activator import NotStarting, Overloaded
 from kn_model.local.serving.instance import Instance
@@ -90,9 +90,9 @@ async def forward(request: web.Request, target: Target, session: ClientSession) 
     try:
         return await call.answer()
     except NotStarting as error:
-        return problem(503, "Not starting", str(error), retry_s=error.retry_s, reason=error.reason)
+        return not_starting(error)
     except Overloaded:
-        return problem(503, "Overloaded", "too many calls wait for this revision", retry_s=1)
+        return overloaded()
 
 
 class _Call:
@@ -103,6 +103,7 @@ class _Call:
         self._target = target
         self._session = session
         self._begun: web.StreamResponse | None = None
+        self._held = True
 
     async def answer(self) -> web.StreamResponse:
         loop = asyncio.get_running_loop()
@@ -112,7 +113,7 @@ class _Call:
                 return await self._tried(limit, end)
         except TimeoutError:
             if self._begun is None:
-                return problem(504, "Timed out", "the service did not answer in time")
+                return late(self._target.replicas, held=self._held)
             self._cut()
             return self._begun
 
@@ -121,10 +122,12 @@ class _Call:
         activator = self._target.replicas.activator
         for _ in range(TRIES):
             instance = await activator.acquire()
+            self._held = False
             try:
                 return await self._sent(instance, body, limit, end)
             except ClientConnectorError:
                 self._target.replicas.lost(instance)
+                self._held = True
             except (ClientError, OSError) as error:
                 return self._broken(error)
             finally:

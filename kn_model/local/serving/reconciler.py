@@ -21,7 +21,7 @@ from kn_model.local.door.directory import Directory, Entry, Live
 from kn_model.local.door.proxy import Timeouts
 from kn_model.local.door.routes import Share
 from kn_model.local.objects import kinds
-from kn_model.local.objects.conditions import read, timestamp
+from kn_model.local.objects.conditions import Condition, read, timestamp
 from kn_model.local.objects.history import WatchEvent
 from kn_model.local.objects.kinds import CONFIGURATION, REVISION, ROUTE, SERVICE, Object
 from kn_model.local.objects.store import ObjectStore
@@ -216,8 +216,9 @@ class Serving:
         route = await self._store.set_status(
             ROUTE, *key, serving_status.route_status(route, traffic, self._addresses, now)
         )
-        self._directory.put(*key, _entries(key[1], route))
-        await self._store.set_status(SERVICE, *key, serving_status.service_status(service, configuration, route, now))
+        told = serving_status.service_status(service, configuration, route, now)
+        self._directory.put(*key, _entries(key[1], route, read({"status": told})))
+        await self._store.set_status(SERVICE, *key, told)
         return route
 
 
@@ -256,11 +257,11 @@ def _latest_ready(revisions: Mapping[str, Object]) -> str:
     return str(ready[-1]["name"]) if ready else ""
 
 
-def _entries(service: str, route: Object) -> dict[str, Entry]:
+def _entries(service: str, route: Object, ready: Condition) -> dict[str, Entry]:
     """What the front door knows of a service: its own traffic and its tags."""
     traffic = route["status"]["traffic"]
     shares = [Share(target["revisionName"], target["percent"]) for target in traffic if target["percent"]]
-    entries = {service: Entry(service, shares, read(route).message)}
+    entries = {service: Entry(service, shares, ready.message, failed=ready.status is False)}
     for target in traffic:
         if tag := target.get("tag"):
             entries[f"{tag}-{service}"] = Entry(service, [Share(target["revisionName"], 100)])

@@ -15,7 +15,8 @@ async def test_a_crash_loop_has_a_readable_reason(runtime: Any, echo: Any) -> No
     healthy = next(one for one in revision["status"]["conditions"] if one["type"] == "ContainerHealthy")
     assert (healthy["status"], healthy["reason"]) == ("False", "ExitCode1")
     status, body = await runtime.status("/_svc/torpor/bad/")
-    assert (status, body["title"]) == (503, "Not ready")
+    assert (status, body["title"], body["phase"]) == (503, "Not ready", "failed")
+    assert "refusing to start, FAIL=on purpose" in body["detail"]
 
 
 async def test_an_instance_that_keeps_dying_is_not_started_in_a_loop(runtime: Any, echo: Any) -> None:
@@ -66,7 +67,7 @@ async def test_a_service_that_stops_starting_says_so_to_callers(runtime: Any, ec
     async with runtime.client.get(runtime.url + "/_svc/torpor/hello/") as answer:
         body = await answer.json(content_type="application/problem+json")
         assert answer.headers["Retry-After"] == "1"
-    assert (body["status"], body["reason"]) == (503, "CreateContainerConfigError")
+    assert (body["status"], body["phase"], body["reason"]) == (503, "failed", "CreateContainerConfigError")
     assert body["detail"] == 'secret "words" not found'
     await runtime.store.create(_secret())
     await runtime.until(lambda: not runtime.serving.replicas("torpor", "hello-00001").backing_off, "back-off ends")
@@ -111,3 +112,33 @@ def _active(runtime: Any, revision: str) -> dict[str, str]:
     found = runtime.store.find(kinds.REVISION, "torpor", revision) or {}
     conditions = (found.get("status") or {}).get("conditions") or []
     return next((one for one in conditions if one["type"] == "Active"), {})
+
+
+async def test_who_was_held_as_long_as_may_be_is_told_to_come_again(runtime: Any, echo: Any, quick: Any) -> None:
+    """The start goes on meanwhile. Clients of OpenAI's API find the phase where they look, in `error`."""
+    await runtime.store.create(echo("slow", annotations=quick, env={"START_DELAY": "3"}, responseStartTimeoutSeconds=1))
+    await runtime.ready("slow")
+    await runtime.at_zero("slow-00001")
+    async with runtime.client.get(runtime.url + "/_svc/torpor/slow/v1/models") as answer:
+        body = await answer.json(content_type="application/problem+json")
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+    assert (body["title"], body["phase"], body["error"]["phase"]) == ("Still starting", "starting", "starting")
+    assert body["error"]["type"] == "server_error"
+    await runtime.until(lambda: bool(_actual(runtime, "slow-00001")), "the start goes on")
+    assert (await runtime.get("/_svc/torpor/slow/"))["revision"] == "slow-00001"
+
+
+async def test_who_finds_every_instance_busy_is_told_so(runtime: Any, echo: Any) -> None:
+    """It is not starting: it has as many instances as it may, and each has the call that it takes."""
+    one = {"autoscaling.knative.dev/max-scale": "1"}
+    manifest = echo("one", annotations=one, containerConcurrency=1, responseStartTimeoutSeconds=1)
+    await runtime.store.create(manifest)
+    await runtime.ready("one")
+    async with runtime.client.get(runtime.url + "/_svc/torpor/one/stream?chunks=50&gap=0.1") as busy:
+        await busy.content.readline()
+        status, body = await runtime.status("/_svc/torpor/one/")
+    assert (busy.status, status, body["phase"]) == (200, 503, "busy")
+
+
+def _actual(runtime: Any, revision: str) -> int:
+    return int(runtime.store.get(kinds.REVISION, "torpor", revision)["status"]["actualReplicas"])
