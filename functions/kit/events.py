@@ -143,6 +143,24 @@ class RolloutMeasured(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class EvaluationRequested(Event):
+    """An evaluation may be able to get on: look at it."""
+
+    TYPE: ClassVar[str] = "dev.torpor.evaluation.requested.v1"
+    evaluation_uuid: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSelected(Event):
+    """An evaluation has a winner: the server named alias goes over to this model."""
+
+    TYPE: ClassVar[str] = "dev.torpor.model.selected.v1"
+    evaluation_uuid: str
+    alias: str
+    model_uuid: str
+
+
+@dataclass(frozen=True, slots=True)
 class EngineStarted(Event):
     """An engine takes calls. When its process began, and milliseconds from then until each step was done.
 
@@ -235,6 +253,8 @@ ALL: Final[tuple[type[Event], ...]] = (
     ServerRequested,
     UsageRecorded,
     EngineStarted,
+    EvaluationRequested,
+    ModelSelected,
     RolloutAdvanced,
     RolloutPromoted,
     RolloutRolledBack,

@@ -71,8 +71,11 @@ class Part:
 class Objects(Protocol):
     """What the functions need of an object store."""
 
-    async def put(self, key: str, data: bytes, *, if_none_match: bool = False) -> str:
-        """Write an object, answer its ETag. Raises ObjectExists when `if_none_match` and it is there."""
+    async def put(self, key: str, data: bytes | bytearray, *, if_none_match: bool = False, if_match: str = "") -> str:
+        """Write an object, answer its ETag. Raises ObjectExists when `if_none_match` and it is there.
+
+        if_match: the ETag of what it replaces; ObjectExists is raised too when something else is there.
+        """
 
     async def get(self, key: str, start: int | None = None, end: int | None = None) -> bytes | None:
         """Read an object, or its bytes start..end-1; None when absent."""
@@ -116,9 +119,9 @@ class S3Objects:
         self._client: Any = None
         self._opening = asyncio.Lock()
 
-    async def put(self, key: str, data: bytes, *, if_none_match: bool = False) -> str:
+    async def put(self, key: str, data: bytes | bytearray, *, if_none_match: bool = False, if_match: str = "") -> str:
         """See Objects."""
-        condition = {"IfNoneMatch": "*"} if if_none_match else {}
+        condition = {"IfNoneMatch": "*"} if if_none_match else {"IfMatch": if_match} if if_match else {}
         answer = await self._call("put_object", Key=key, Body=data, **condition)
         return str(answer["ETag"])
 

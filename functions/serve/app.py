@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Route
 from functions.kit import app, bus, remote
 from functions.kit.bus import Bus, Handler
 from functions.kit.db import Database
-from functions.kit.events import CloudEvent, InferenceRequested, RolloutMeasured, WebhookRequested
+from functions.kit.events import CloudEvent, EvaluationRequested, InferenceRequested, RolloutMeasured, WebhookRequested
 from functions.kit.identity import Identity
 from functions.kit.kube import Kube
 from functions.kit.problem import Forbidden
@@ -29,6 +29,9 @@ from functions.serve import desk, planning, records, traces
 from functions.serve.asking import Asker
 from functions.serve.deps import Deps
 from functions.serve.desk import Desk
+from functions.serve.evaluation.calls import Calls as EvaluationCalls
+from functions.serve.evaluation.driver import Driver as EvaluationDriver
+from functions.serve.evaluation.hints import Hints
 from functions.serve.handlers import Handlers
 from functions.serve.inference.calls import Calls
 from functions.serve.inference.upkeep import Upkeep
@@ -74,14 +77,17 @@ def routes(deps: Deps) -> Sequence[BaseRoute]:
     handlers = Handlers(deps.db, deps.bus, deps.api, front)
     tick = Tick(deps.db, deps.bus, deps.api, deps.settings)
     driver = Driver(deps.db, deps.bus, deps.api, front, deps.asker)
+    evaluations = EvaluationDriver(deps, front)
     on_event: dict[str, Handler] = {
         **handlers.table(_each(tick, Upkeep(deps))),
         RolloutMeasured.TYPE: driver.measured,
         InferenceRequested.TYPE: Worker(deps),
         WebhookRequested.TYPE: Webhooks(deps),
+        EvaluationRequested.TYPE: evaluations,
     }
+    hints = Hints(deps.db, deps.bus, deps.settings.namespace)
     resources = ModelServes(deps.bus, deps.api, deps.verifier, front)
-    calls = Calls(deps)
+    calls, evaluation_calls = Calls(deps), EvaluationCalls(deps, evaluations)
     return [
         Route("/serve", servers.create, methods=["POST"]),
         Route("/serve/{name}", servers.patch, methods=["PATCH"]),
@@ -90,7 +96,13 @@ def routes(deps: Deps) -> Sequence[BaseRoute]:
         Route("/contract", servers.contract, methods=["POST"]),
         Route("/inference", calls.ask, methods=["POST"]),
         Route("/inference/{id}", calls.cancel, methods=["DELETE"]),
-        Route("/events", bus.endpoint(around(on_event, resources), deps.trust, traces.of_event), methods=["POST"]),
+        Route("/evaluations", evaluation_calls.ask, methods=["POST"]),
+        Route("/evaluations/{id}", evaluation_calls.end, methods=["DELETE"]),
+        Route(
+            "/events",
+            bus.endpoint(hints.around(around(on_event, resources)), deps.trust, traces.of_event),
+            methods=["POST"],
+        ),
     ]
 
 

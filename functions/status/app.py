@@ -22,7 +22,7 @@ from functions.kit.identity import Identity
 from functions.kit.publisher import HttpPublisher
 from functions.kit.signature import Keyring
 from functions.kit.trust import Trust
-from functions.status import cold_starts, deadletters, feed, models, redrive, servers, unserved, usage
+from functions.status import cold_starts, deadletters, evaluations, feed, models, redrive, servers, unserved, usage
 from functions.status.deadletters import SQL
 from functions.status.deps import Deps
 from functions.status.inference import Answers
@@ -56,6 +56,8 @@ def routes(deps: Deps) -> Sequence[BaseRoute]:
         Route("/status", _get(deps, "read", reads.servers)),
         Route("/status/{name}", _get(deps, "read", reads.server)),
         Route("/usage", _get(deps, "read", reads.usage)),
+        Route("/evaluations", _get(deps, "operate", reads.evaluations)),
+        Route("/evaluations/{id}", _get(deps, "operate", reads.evaluation)),
         Route("/m/{name}/{rest:path}", Unserved(deps).answer, methods=unserved.METHODS),
         Route("/inference/{id}", _get(deps, "infer", answers.request)),
         Route("/inference/{id}/result", answers.result),
@@ -94,6 +96,14 @@ class Reads:
     async def server(self, request: Request, _: Identity) -> object:
         """GET /status/{uuid or name}: one server, with how long its engines took to start."""
         return await cold_starts.detailed(self._db, await servers.find_server(self._db, request.path_params["name"]))
+
+    async def evaluations(self, request: Request, _: Identity) -> object:
+        """GET /evaluations: which models were compared for which alias."""
+        return _named("evaluations", await evaluations.list_evaluations(self._db, request.query_params))
+
+    async def evaluation(self, request: Request, _: Identity) -> object:
+        """GET /evaluations/{id}: one, with each candidate's score, answers and reasons."""
+        return await evaluations.find_evaluation(self._db, request.path_params["id"])
 
     async def usage(self, request: Request, who: Identity) -> object:
         """GET /usage: tokens by day, model, caller and key."""

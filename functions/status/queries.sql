@@ -100,6 +100,26 @@ FROM unnest($3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[
             $11::timestamptz[], $12::int[], $13::int[], $14::boolean[], $15::text[], $16::int[]) AS record
 ON CONFLICT (event_source, event_id, position) DO NOTHING;
 
+-- name: list_evaluations
+-- A page of evaluations, newest first, with the winner's name.
+SELECT e.*, c.model_name AS winner_name, c.score AS winner_score
+FROM evaluations e
+LEFT JOIN evaluation_candidates c ON c.evaluation_uuid = e.uuid AND c.position = e.winner
+WHERE $1::timestamptz IS NULL OR (e.created_at, e.uuid) < ($1::timestamptz, $2::text)
+ORDER BY e.created_at DESC, e.uuid DESC
+LIMIT $3;
+
+-- name: find_evaluation
+-- One of them.
+SELECT e.*, c.model_name AS winner_name, c.score AS winner_score
+FROM evaluations e
+LEFT JOIN evaluation_candidates c ON c.evaluation_uuid = e.uuid AND c.position = e.winner
+WHERE e.uuid = $1;
+
+-- name: list_candidates
+-- Its candidates, in the order in which they were named.
+SELECT * FROM evaluation_candidates WHERE evaluation_uuid = $1 ORDER BY position;
+
 -- name: add_cold_start
 -- One start of an engine.
 INSERT INTO cold_starts (event_id, server_name, revision, began_at, fetched_ms, loaded_ms, ready_ms)

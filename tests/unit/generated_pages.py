@@ -22,6 +22,7 @@ from functions.kit import events
 from functions.kit.settings import Secret, load
 from functions.kit.states import Machine
 from functions.serve.engine.settings import EngineSettings
+from functions.serve.evaluation_states import CANDIDATE, EVALUATION
 from functions.serve.inference_states import INFERENCE
 from functions.serve.rollout_states import ROLLOUT
 from functions.serve.states import SERVER
@@ -29,7 +30,7 @@ from tests.deliveries import ENVIRONMENT
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 FUNCTIONS: Final = ("auth", "download", "serve", "status")
-MACHINES: Final[tuple[Machine[Any, Any], ...]] = (MODEL, FILE, SERVER, ROLLOUT, INFERENCE)
+MACHINES: Final[tuple[Machine[Any, Any], ...]] = (MODEL, FILE, SERVER, ROLLOUT, INFERENCE, EVALUATION, CANDIDATE)
 # ARCHITECTURE.md says what is designed and not built yet.
 PLANNED: Final = (ROLLOUT,)
 _ENVIRONMENT: Final = {
