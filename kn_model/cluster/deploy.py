@@ -88,7 +88,7 @@ def refuse_unfinished(text: str) -> None:
 def _prepare(kubectl: Kubectl, objects: Sequence[Object]) -> None:
     """The namespace, the Secrets, and no Job of an earlier release in the way."""
     namespaces = [each for each in objects if each["kind"] == "Namespace"]
-    kubectl.run("apply", "--filename", "-", given=_list(namespaces))
+    kubectl.run("apply", "--filename", "-", given=_stream(namespaces))
     listed = (kubectl.get("secrets") or {"items": []})["items"]
     present = {each["metadata"]["name"] for each in listed}
     new = secrets.made(objects, present)
@@ -101,13 +101,13 @@ def _prepare(kubectl: Kubectl, objects: Sequence[Object]) -> None:
         )
     if new:
         say(f"Making {', '.join(sorted(new))}")
-        kubectl.run("create", "--filename", "-", given=_list(list(new.values())))
+        kubectl.run("create", "--filename", "-", given=_stream(list(new.values())))
     # A Job's template cannot be changed; what it did stays done.
     kubectl.run("delete", "job", SETUP, "--ignore-not-found", timeout_s=_APPLY_S)
 
 
-def _list(objects: Sequence[Object]) -> str:
-    return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+def _stream(objects: Sequence[Object]) -> str:
+    return "\n---\n".join(json.dumps(each) for each in objects)
 
 
 def _wait(kubectl: Kubectl, objects: Sequence[Object]) -> None:

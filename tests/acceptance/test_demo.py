@@ -3,6 +3,7 @@
 The tests build on each other's state (one engine start takes half a minute) and run in the order of this file.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from kn_model.records import ModelRecord, ServerRecord
 
 pytestmark = pytest.mark.acceptance
 
+ROOT = Path(__file__).parents[2]
 ENGINE = "functions.serve.engine"
 # What gunicorn, which functions-framework starts, calls its processes.
 FUNCTION = "gunicorn"
@@ -145,6 +147,25 @@ def test_killed_functions_are_replaced(client: Client, running: RunningRuntime, 
         process.kill()
     found = client.get(f"/models/{model['uuid']}", patience_s=30)
     assert (bool(killed), found["status"]) == (True, "available")
+
+
+def test_an_installation_is_deployed_over_what_runs(running: RunningRuntime, folder: Path, hub_url: str) -> None:
+    """`task deploy` renders, lets the API check, applies and waits, here as on any cluster; what runs goes on."""
+    values = {"public-url": running.url, "hf-endpoint": hub_url}
+    patch = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "torpor", "namespace": "torpor"}}
+    installation = folder / "installation"
+    installation.mkdir()
+    text = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [os.path.relpath(ROOT / "knative" / "overlays" / "local", installation.resolve())],
+        "patches": [{"patch": json.dumps({**patch, "data": values})}],
+    }
+    (installation / "kustomization.yaml").write_text(json.dumps(text), encoding="utf-8")
+    deploy = [sys.executable, "-m", "kn_model.cluster.deploy", str(installation)]
+    environment = {**os.environ, "KUBECONFIG": str(running.kubeconfig)}
+    done = subprocess.run(deploy, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert (0, True) == (done.returncode, f"Torpor answers at {running.url}" in done.stderr), done.stdout + done.stderr
 
 
 def test_the_smoke_test_passes_here(running: RunningRuntime) -> None:

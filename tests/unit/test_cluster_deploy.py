@@ -1,0 +1,136 @@
+"""Deploying, up to where a cluster is needed: which Secrets are made, what is refused, what this machine lacks."""
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kn_model.cluster import deploy, kind, secrets
+from kn_model.failure import Failure
+
+Object = dict[str, Any]
+
+
+def pod(*names: str, kind_: str = "Service", name: str = "x", optional: bool = False) -> Object:
+    """Something whose container reads these Secrets."""
+    references = [{"valueFrom": {"secretKeyRef": {"name": each, "key": "k", "optional": optional}}} for each in names]
+    template = {"spec": {"containers": [{"env": references}]}}
+    return {"kind": kind_, "metadata": {"name": name}, "spec": {"template": template}}
+
+
+POSTGRES = pod("torpor-postgres", kind_="StatefulSet", name="postgres")
+SEAWEEDFS = pod("torpor-s3", kind_="StatefulSet", name="seaweedfs")
+AUTH = pod("torpor-auth", "torpor-postgres", "torpor-events")
+
+
+@pytest.mark.parametrize(
+    ("objects", "present", "expected"),
+    [
+        ([AUTH], [], {"torpor-auth", "torpor-events"}),
+        ([AUTH], ["torpor-auth"], {"torpor-events"}),
+        ([AUTH, POSTGRES], [], {"torpor-auth", "torpor-events", "torpor-postgres"}),
+        ([AUTH, POSTGRES, SEAWEEDFS], ["torpor-postgres"], {"torpor-auth", "torpor-events", "torpor-s3"}),
+        ([], ["torpor-events"], set()),
+    ],
+)
+def test_only_what_is_ours_to_decide_is_made(objects: list[Object], present: list[str], expected: set[str]) -> None:
+    """Keys always; the passwords of servers that come along; never an address that only the operator knows."""
+    assert expected == secrets.made(objects, present).keys()
+
+
+def test_what_pods_wait_for_is_found() -> None:
+    """Optional Secrets are not waited for, and what the setup Job makes is nobody's to give."""
+    objects = [AUTH, pod("torpor-hub", optional=True), pod("torpor-inference")]
+    assert {"torpor-auth", "torpor-postgres", "torpor-events", "torpor-s3"} == secrets.needed(objects)
+
+
+def values(secret: Object) -> dict[str, str]:
+    """What a Secret holds."""
+    return {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
+
+
+def test_the_database_and_its_users_get_one_password() -> None:
+    """The server's key and everybody's URL; and another one each time."""
+    first, second = (values(secrets.made([AUTH, POSTGRES], [])["torpor-postgres"]) for _ in range(2))
+    assert f":{first['password']}@postgres.torpor.svc.cluster.local:5432/torpor" in first["url"]
+    assert first["password"] != second["password"]
+
+
+def test_prod_by_itself_is_refused() -> None:
+    """With the images that have to be set, before anything reaches the cluster."""
+    with pytest.raises(Failure, match="images are not set") as caught:
+        deploy.refuse_unfinished("image: torpor-functions@sha256:set-the-digest-of-your-torpor-functions\n")
+    assert "torpor-functions@sha256:set-the-digest" in caught.value.why
+    deploy.refuse_unfinished(f"image: torpor-functions@sha256:{'1' * 64}\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("dev", "knative/overlays/dev"),
+        ("kafka-kourier", "knative/examples/kafka-kourier"),
+        ("knative/overlays/dev", "knative/overlays/dev"),
+    ],
+)
+def test_an_overlay_is_a_name_or_a_folder(name: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the root of a clone, where `task` runs."""
+    monkeypatch.chdir(Path(__file__).parents[2])
+    assert Path(expected) == deploy.folder_of(name)
+
+
+def test_an_unknown_overlay_is_refused_with_the_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A typing mistake costs one look."""
+    monkeypatch.chdir(Path(__file__).parents[2])
+    with pytest.raises(Failure, match="there is no overlay 'producton'") as caught:
+        deploy.folder_of("producton")
+    assert "dev" in caught.value.do
+
+
+def found(*absent: str) -> kind.Find:
+    """A machine with every program but these."""
+    return lambda name: None if name in absent else f"/bin/{name}"
+
+
+def answers(*, docker: bool) -> kind.Succeeds:
+    """A machine whose Docker daemon answers or does not."""
+    return lambda command: docker or list(command[:2]) != ["docker", "info"]
+
+
+@pytest.mark.parametrize(
+    ("absent", "docker", "expected"),
+    [
+        ((), True, []),
+        ((), False, ["docker"]),
+        (("docker",), False, ["docker"]),
+        (("kind", "kn"), True, ["kind", "kn"]),
+        (tuple(kind.PROGRAMS), False, list(kind.PROGRAMS)),
+    ],
+)
+def test_everything_that_is_missing_is_said_at_once(
+    absent: tuple[str, ...], *, docker: bool, expected: list[str]
+) -> None:
+    """Each with where to get it, so that nobody comes back five times."""
+    lacking = kind.missing(found(*absent), answers(docker=docker))
+    assert expected == [each.split()[0] for each in lacking]
+
+
+def words(steps: Sequence[Sequence[str]]) -> list[str]:
+    """The programs of the steps."""
+    return [step[0] for step in steps]
+
+
+def test_a_cluster_is_made_once() -> None:
+    """A second run builds and loads the images again and leaves the cluster."""
+    assert ["kn", "docker", "docker", "kind", "kubectl"] == words(kind.steps(exists=False))
+    assert ["docker", "docker", "kind", "kubectl"] == words(kind.steps(exists=True))
+
+
+def test_what_is_built_is_what_dev_runs() -> None:
+    """The overlay's names, or the node would ask a registry for them."""
+    root = Path(__file__).parents[2] / "knative" / "overlays" / "dev"
+    name, _, tag = kind.FUNCTIONS.rpartition(":")
+    kustomization = (root / "kustomization.yaml").read_text(encoding="utf-8")
+    assert f"newName: {name}\n    newTag: {tag}\n" in kustomization
+    assert f"engine-image: {kind.ENGINE}\n" in (root / "configmap.yaml").read_text(encoding="utf-8")
