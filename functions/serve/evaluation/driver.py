@@ -5,7 +5,6 @@ prompts, write the pointer. What takes time happens first; one transaction then 
 moved the evaluation meanwhile, and emits the next event. Killed anywhere, the next look finds the same.
 """
 
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final
@@ -17,13 +16,13 @@ from functions.kit.bus import Unit
 from functions.kit.events import CloudEvent, EvaluationRequested, ModelSelected
 from functions.kit.problem import Problem, Retry
 from functions.serve import desk, records, scoring, service
-from functions.serve.asking import AnswerTooLarge
 from functions.serve.deps import Deps
 from functions.serve.desk import Desk
-from functions.serve.evaluation import pattern, pointer, requests, rows
+from functions.serve.evaluation import pointer, requests, rows
 from functions.serve.evaluation.pointer import Pointer
 from functions.serve.evaluation.requests import Prompt
 from functions.serve.evaluation.rows import SQL, Candidate, Evaluation
+from functions.serve.evaluation.slices import Questioner
 from functions.serve.evaluation_states import CandidateState, EvaluationCause, EvaluationState
 from functions.serve.problems import ServerNotFound
 from functions.serve.requests import ServeOptions
@@ -31,14 +30,6 @@ from functions.serve.scoring import Result
 
 Commit = Callable[[Unit], Awaitable[None]]
 
-# One answer of a model that is awake; 64 tokens of a slow one.
-ASK_S: Final = 60.0
-# After this no further prompt is begun: a handler finishes in seconds.
-SLICE_S: Final = 8.0
-# Of an answer that is searched with a regex.
-_SEARCHED: Final = 16_384
-# Woken, full, or on its way: no answer yet.
-_NOT_YET: Final = frozenset({429, 502, 503, 504})
 _SERVING: Final = frozenset({"ready", "asleep"})
 
 
@@ -180,37 +171,13 @@ class Driver:
             prompts = requests.read(data or b"")
         except Problem as problem:
             return partial(self._end, seen, problem.detail)
-        begun, results = time.monotonic(), list[Result]()
-        for prompt in prompts[len(candidate.results) :]:
-            result = await self._answer(seen, candidate, prompt)
-            if result is None:
-                break
-            results.append(result)
-            if time.monotonic() - begun > SLICE_S:
-                break
+        host = service.host(candidate.server_name, self._desk.settings.namespace)
+        questioner = Questioner(self._deps.asker, host, candidate.server_name, seen.actor)
+        results = await questioner.ask(prompts[len(candidate.results) :])
         return partial(self._note, seen, candidate, prompts, results)
 
     async def _end(self, seen: Evaluation, why: str, unit: Unit) -> None:
         await self.end(unit, seen, EvaluationCause.REFUSED, why)
-
-    async def _answer(self, seen: Evaluation, candidate: Candidate, prompt: Prompt) -> Result | None:
-        """What became of one prompt; None when there was no answer yet."""
-        host = service.host(candidate.server_name, self._desk.settings.namespace)
-        body, begun = prompt.body(candidate.server_name), time.monotonic()
-        try:
-            came = await self._deps.asker.ask(host, prompt.path, body, subject=seen.actor, timeout_s=ASK_S)
-        except Retry:
-            return None
-        except AnswerTooLarge as problem:
-            return scoring.unanswered(problem.status, problem.detail.encode(), _since(begun))
-        if came.status in _NOT_YET:
-            return None
-        taken, text = _since(begun), scoring.text_of(came.status, came.body)
-        if text is None:
-            return scoring.unanswered(came.status, came.body, taken)
-        wanted = prompt.expect.regex
-        matches = None if wanted is None else await pattern.found(wanted, text[:_SEARCHED])
-        return scoring.judged(text, prompt.expect, matches=matches, latency_ms=taken)
 
     async def _note(
         self, seen: Evaluation, candidate: Candidate, prompts: Sequence[Prompt], new: Sequence[Result], unit: Unit
@@ -301,7 +268,3 @@ def _obstacle(seen: Evaluation, row: Any) -> str:
         return ""
     why = f": {row['error']}" if row["error"] else ""
     return f"the model is {row['status']}{why}" if row["status"] == "failed" else "it was not available by the deadline"
-
-
-def _since(begun: float) -> int:
-    return round((time.monotonic() - begun) * 1000)
