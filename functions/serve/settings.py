@@ -112,6 +112,12 @@ class Settings(Platform, Bucket):
         unit="calls",
         why="likewise for one server; 0 takes what its plan says: its replicas at most times the calls of each at once",
     )
+    inference_open: int = setting(
+        10_000,
+        env="TORPOR_INFERENCE_OPEN",
+        unit="requests",
+        why="how many requests of one person may wait or run; each is a row and a small object until it is forgotten",
+    )
     inference_attempts: int = setting(
         5,
         env="TORPOR_INFERENCE_ATTEMPTS",

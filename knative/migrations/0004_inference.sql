@@ -49,6 +49,8 @@ CREATE TABLE inference_requests (
 -- The queue, and what runs.
 CREATE INDEX inference_requests_open ON inference_requests (server_uuid, created_at, uuid)
     WHERE status IN ('queued', 'running');
+-- How many somebody has open.
+CREATE INDEX inference_requests_open_by_subject ON inference_requests (subject) WHERE status IN ('queued', 'running');
 -- What may go, the oldest first.
 CREATE INDEX inference_requests_ended ON inference_requests (finished_at) WHERE finished_at IS NOT NULL;
 CREATE INDEX inference_requests_untold ON inference_requests (callback_told_at) WHERE callback_status = 'pending';

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from functions.kit import app
 from functions.kit.identity import Identity
-from functions.kit.problem import Conflict, Forbidden, NotFound, Unprocessable
+from functions.kit.problem import Conflict, Forbidden, NotFound, TooManyRequests, Unprocessable
 from functions.serve.deps import Deps
 from functions.serve.inference import queue, requests
 from functions.serve.inference.queue import SQL, End, Places
@@ -28,6 +28,10 @@ class InferenceEnded(Conflict):
 
 class KeyReused(Unprocessable):
     """The Idempotency-Key belongs to another request"""
+
+
+class TooManyOpen(TooManyRequests):
+    """Too many inference requests wait"""
 
 
 class ServerFailed(Conflict):
@@ -81,6 +85,7 @@ class Calls:
         server = await self._server(who, asked)
         self._require_callback(asked.callback)
         asked.body_for(server["service_name"])
+        await self._require_room(who)
         callback = asked.callback or Callback("-")
         row: Mapping[str, Any] | None = await self._deps.db.fetchrow(
             SQL.add_request,
@@ -128,6 +133,14 @@ class Calls:
         kinds = self._deps.runtimes.get(params["runtime"]).kinds
         requests.require_path(asked.path, kinds[params["kind"]].paths)
         return row
+
+    async def _require_room(self, who: Identity) -> None:
+        """Raises TooManyOpen; a few more than the limit come through when many are sent at once, which hurts nobody."""
+        most = self._deps.settings.inference_open
+        if await self._deps.db.fetchval(SQL.count_open, who.subject) >= most:
+            raise TooManyOpen(
+                f"{most} of your requests wait or run; send the next when one has ended", headers={"Retry-After": "60"}
+            )
 
     def _require_callback(self, callback: Callback | None) -> None:
         if callback is not None:

@@ -12,6 +12,10 @@ LIMIT 1;
 -- The request that somebody made under this key.
 SELECT * FROM inference_requests WHERE subject = $1 AND idempotency_key = $2;
 
+-- name: count_open
+-- How many requests of somebody wait or run.
+SELECT count(*) FROM inference_requests WHERE subject = $1 AND status IN ('queued', 'running');
+
 -- name: add_request
 -- A new request, which nobody runs before its body is stored. Answers nothing when the key is taken.
 INSERT INTO inference_requests (uuid, subject, key_id, idempotency_key, fingerprint, server_uuid, server_name, model_name,

@@ -175,6 +175,20 @@ async def test_what_cannot_be_asked_is_refused(inference: Stage, wrong: dict[str
     assert await inference.db.fetchval("SELECT count(*) FROM inference_requests") == 0
 
 
+async def test_nobody_fills_the_queue(inference: Stage) -> None:
+    """429 beyond what one person may have open; what was asked before is still the same request, and others may ask."""
+    await inference.db.execute(
+        "INSERT INTO inference_requests (uuid, subject, idempotency_key, fingerprint, server_uuid, server_name, model_name,"
+        " path, deadline_at) SELECT 'u-' || n, 'a-operator', 'k-' || n, '', '', '', '', '', now() + interval '1 day'"
+        " FROM generate_series(1, 10000) AS n"
+    )
+
+    refused = await inference.ask()
+
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "60")
+    assert (await inference.ask(role="user")).status_code == 202
+
+
 async def test_without_a_key_it_is_refused(inference: Stage) -> None:
     """A repeated request would be paid for twice."""
     answer = await inference.serve.http.post("/inference", json={"server": "smol", "body": BODY})
