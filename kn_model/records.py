@@ -54,9 +54,43 @@ class ColdStartsRecord(TypedDict):
     median: PhasesRecord
 
 
-class ServerDetailRecord(ServerRecord):
-    """A server with the cold starts of its revisions."""
+class MeasuredRecord(TypedDict):
+    """What one revision answered."""
 
+    requests: int
+    errors: int
+    ttft_p95_ms: int | None
+
+
+class MeasuresRecord(TypedDict):
+    """Both revisions of a rollout side by side."""
+
+    candidate: MeasuredRecord
+    stable: MeasuredRecord
+
+
+class RolloutRecord(TypedDict):
+    """A rollout: one model of a server on its way to all of the traffic."""
+
+    uuid: str
+    status: str
+    strategy: str
+    model_name: str
+    previous_model_name: str
+    percent: int
+    step: int
+    steps: list[int]
+    why: str
+    measures: MeasuresRecord | None
+    created_at: str
+    finished_at: str | None
+
+
+class ServerDetailRecord(ServerRecord):
+    """A server with the cold starts of its revisions, its rollout and those that have ended."""
+
+    rollout: RolloutRecord | None
+    rollouts: list[RolloutRecord]
     cold_starts: list[ColdStartsRecord]
 
 

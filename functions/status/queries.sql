@@ -285,3 +285,11 @@ ORDER BY updated_at DESC LIMIT $2;
 SELECT uuid, subject, server_name, model_name, path, status, attempts, error, http_status, result_bytes, created_at,
        started_at, finished_at, deadline_at, callback_url, callback_status, callback_attempts, callback_error
 FROM inference_requests WHERE uuid = $1 AND accepted_at IS NOT NULL AND (subject = $2 OR $3::bool);
+
+-- name: list_rollouts
+-- The last rollouts of a server, the latest first. The default steps are those of RolloutOptions (functions/serve/requests.py).
+SELECT uuid, status, strategy, model_uuid, model_name, previous_model_name, stable_revision, candidate_revision, step,
+       coalesce(options->'steps', '[5, 25, 50, 100]'::jsonb) AS steps, percent, why, measures, actor, created_at,
+       step_started_at, finished_at, error
+FROM rollouts WHERE server_uuid = $1
+ORDER BY created_at DESC, uuid LIMIT $2;

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import click
 
+from kn_model import rolling
 from kn_model.command import JSON, command
 from kn_model.output import age, print_json, table
 from kn_model.records import ColdStartsRecord, PhasesRecord, ServerDetailRecord
@@ -34,6 +35,12 @@ def lines(server: ServerDetailRecord) -> Iterator[str]:
     yield f"Revision:  {server['revision'] or '-'}"
     yield f"URL:       {server['gateway_url'] or server['endpoint'] or '-'}"
     yield f"Age:       {age(server['created_at'])}"
+    if server["rollout"]:
+        yield ""
+        yield from rolling.lines(server["rollout"])
+    if server["rollouts"]:
+        yield ""
+        yield from table(("ROLLOUT TO", "STATUS", "AGE", "WHY"), [rolling.row(each) for each in server["rollouts"]])
     if server["cold_starts"]:
         yield ""
         header = ("COLD STARTS OF", "STARTS", "", "SCHEDULE", "FETCH", "LOAD", "READY")

@@ -103,7 +103,7 @@ async def test_postgresql_is_away_during_a_step(play: Stage, database_url: str) 
     server, _, name = database_url.rpartition("/")
     await _execute(f"{server}/postgres", f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
     await _execute(
-        f"{server}/postgres", f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        f"{server}/postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name
     )
     assert await play.world.tick() == 503
     assert play.models() == {"m-1": 50, "m-2": 50}
@@ -112,9 +112,9 @@ async def test_postgresql_is_away_during_a_step(play: Stage, database_url: str) 
     await play.until_models(m_2=100)
 
 
-async def _execute(url: str, statement: str) -> None:
+async def _execute(url: str, statement: str, *arguments: str) -> None:
     connection = await asyncpg.connect(url)
     try:
-        await connection.execute(statement)
+        await connection.execute(statement, *arguments)
     finally:
         await connection.close()
