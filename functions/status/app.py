@@ -22,7 +22,18 @@ from functions.kit.identity import Identity
 from functions.kit.publisher import HttpPublisher
 from functions.kit.signature import Keyring
 from functions.kit.trust import Trust
-from functions.status import cold_starts, deadletters, evaluations, feed, models, redrive, servers, unserved, usage
+from functions.status import (
+    cold_starts,
+    deadletters,
+    evaluations,
+    feed,
+    models,
+    redrive,
+    rollouts,
+    servers,
+    unserved,
+    usage,
+)
 from functions.status.deadletters import SQL
 from functions.status.deps import Deps
 from functions.status.inference import Answers
@@ -94,8 +105,9 @@ class Reads:
         return _named("servers", await servers.list_servers(self._db, request.query_params))
 
     async def server(self, request: Request, _: Identity) -> object:
-        """GET /status/{uuid or name}: one server, with how long its engines took to start."""
-        return await cold_starts.detailed(self._db, await servers.find_server(self._db, request.path_params["name"]))
+        """GET /status/{uuid or name}: one server, with its rollouts and how long its engines took to start."""
+        server = await servers.find_server(self._db, request.path_params["name"])
+        return await rollouts.with_rollouts(self._db, await cold_starts.detailed(self._db, server))
 
     async def evaluations(self, request: Request, _: Identity) -> object:
         """GET /evaluations: which models were compared for which alias."""
@@ -164,14 +176,14 @@ class Inputs:
         async with self._deps.bus.transaction(cause=event) as unit:
             await feed.store(unit, event, kind)
 
-    async def tick(self, _: CloudEvent) -> None:
-        """The tick: send what the outbox still holds, forget old history and old news."""
-        await self._deps.bus.resend()
     async def start(self, event: CloudEvent) -> None:
         """`engine.started`: one cold start."""
         async with self._deps.bus.transaction(cause=event) as unit:
             await cold_starts.store(unit, event)
 
+    async def tick(self, _: CloudEvent) -> None:
+        """The tick: send what the outbox still holds, forget old history and old news."""
+        await self._deps.bus.resend()
         for forget in (SQL.forget_history, SQL.forget_cold_starts, SQL.forget_wakes):
             await self._deps.db.execute(forget)
         await self._deps.db.execute(SQL.forget_news)
