@@ -77,6 +77,7 @@ class RolloutRecord(TypedDict):
     strategy: str
     model_name: str
     previous_model_name: str
+    candidate_revision: str | None
     percent: int
     step: int
     steps: list[int]
@@ -84,6 +85,7 @@ class RolloutRecord(TypedDict):
     measures: MeasuresRecord | None
     created_at: str
     finished_at: str | None
+    error: str | None
 
 
 class ServerDetailRecord(ServerRecord):

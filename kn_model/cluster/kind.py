@@ -23,6 +23,7 @@ FUNCTIONS: Final = "kind.local/torpor-functions:dev"
 ENGINE: Final = "kind.local/torpor-engine-cpu:dev"
 # What overlays/dev expects: an implementation of the Gateway API. The quickstart brings none.
 GATEWAY: Final = "https://github.com/envoyproxy/gateway/releases/download/v1.6.0/install.yaml"
+GATEWAY_CLASSES: Final = "gatewayclasses.gateway.networking.k8s.io"
 GATEWAY_CLASS: Final = {
     "apiVersion": "gateway.networking.k8s.io/v1",
     "kind": "GatewayClass",
@@ -73,6 +74,15 @@ def steps(*, exists: bool) -> list[list[str]]:
         ],
         ["kind", "load", "docker-image", FUNCTIONS, ENGINE, "--name", CLUSTER],
         ["kubectl", "--context", CONTEXT, "apply", "--server-side", "--filename", GATEWAY],
+        [
+            "kubectl",
+            "--context",
+            CONTEXT,
+            "wait",
+            "--for=condition=Established",
+            "--timeout=60s",
+            f"crd/{GATEWAY_CLASSES}",
+        ],
     ]
 
 

@@ -123,8 +123,8 @@ def words(steps: Sequence[Sequence[str]]) -> list[str]:
 
 def test_a_cluster_is_made_once() -> None:
     """A second run builds and loads the images again and leaves the cluster."""
-    assert ["kn", "docker", "docker", "kind", "kubectl"] == words(kind.steps(exists=False))
-    assert ["docker", "docker", "kind", "kubectl"] == words(kind.steps(exists=True))
+    assert ["kn", "docker", "docker", "kind", "kubectl", "kubectl"] == words(kind.steps(exists=False))
+    assert ["docker", "docker", "kind", "kubectl", "kubectl"] == words(kind.steps(exists=True))
 
 
 def test_what_is_built_is_what_dev_runs() -> None:
