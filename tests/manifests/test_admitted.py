@@ -4,20 +4,32 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
-from kn_model.local.admission.admit import admit
+from kn_model.local.admission.admit import Denied, admit
 from kn_model.local.admission.config import ClusterConfig
 from kn_model.local.admission.supported import check, page
+from tests.manifests import goldens
 
 Object = dict[str, Any]
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_fresh_cluster_admits_everything(objects: Sequence[Object]) -> None:
+def test_a_fresh_cluster_admits_everything(overlay: str, objects: Sequence[Object]) -> None:
     """No overlay needs a feature that an administrator has to switch on."""
     for each in objects:
-        assert each["metadata"]["name"] == admit(each)["metadata"]["name"]
+        if overlay != goldens.UNFINISHED or each["apiVersion"] != "serving.knative.dev/v1":
+            assert each["metadata"]["name"] == admit(each)["metadata"]["name"]
+
+
+def test_prod_by_itself_is_refused(render: Any) -> None:
+    """By the webhook of every function, at `kubectl apply`: an image without its digest is no image."""
+    services = [each for each in render(goldens.UNFINISHED) if each["apiVersion"] == "serving.knative.dev/v1"]
+    assert len(services) == 4
+    for each in services:
+        with pytest.raises(Denied, match="Failed to parse image reference"):
+            admit(each)
 
 
 def test_the_laptop_honours_the_local_overlay(render: Any) -> None:

@@ -141,6 +141,11 @@ CASES = (
     ),
     Case(container.image_given, f"missing field(s): {CONTAINER}.image", {f"{CONTAINER}.image": ABSENT}),
     Case(
+        container.image_given,
+        f'Failed to parse image reference: {CONTAINER}.image\nimage: "a@sha256:later"',
+        {f"{CONTAINER}.image": "a@sha256:later"},
+    ),
+    Case(
         container.free_environment,
         f'"K_SERVICE" is a reserved environment variable: {CONTAINER}.env[1].name',
         {f"{CONTAINER}.env.append": {"name": "K_SERVICE", "value": "x"}},

@@ -22,6 +22,7 @@ from kn_model.local.admission.finding import (
     out_of_bounds,
     under,
 )
+from kn_model.local.admission.formats import is_image_reference
 
 RESERVED_ENV: Final = frozenset({"PORT", "K_SERVICE", "K_CONFIGURATION", "K_REVISION"})
 # queue-proxy's own: backend, backend HTTP/2, admin, two for metrics, profiling.
@@ -101,8 +102,10 @@ def free_name(container: Container, scope: Scope) -> Findings:
 def image_given(container: Container, scope: Scope) -> Findings:
     """Every container names its image, on the laptop too: the same manifest goes to a cluster."""
     del scope
-    if not container.get("image"):
+    if not (image := container.get("image")):
         yield missing("image")
+    elif not is_image_reference(image):
+        yield Finding("Failed to parse image reference", ("image",), f'image: "{image}"')
 
 
 def free_environment(container: Container, scope: Scope) -> Findings:

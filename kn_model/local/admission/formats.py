@@ -1,4 +1,4 @@
-"""Formats that the webhooks insist on: DNS labels, Go durations, ISO 8601 periods. Pure; used by the rules."""
+"""Formats that the webhooks insist on: DNS labels, images, Go durations, ISO 8601 periods. Pure; used by the rules."""
 
 import re
 from typing import Final
@@ -11,6 +11,10 @@ _PERIOD: Final = re.compile(
     r"P(?:(?P<d>\d+(?:[.,]\d+)?)D)?(?:T(?=\d)(?:(?P<h>\d+(?:[.,]\d+)?)H)?(?:(?P<m>\d+(?:[.,]\d+)?)M)?"
     r"(?:(?P<s>\d+(?:[.,]\d+)?)S)?)?"
 )
+# go-containerregistry `pkg/name`, ParseReference: registry/repository, then a tag or a digest. It wants two letters of a
+# repository; one is let through here.
+_REPOSITORY: Final = r"(?:[A-Za-z0-9.-]+(?::\d+)?/)?[a-z0-9_./-]{1,255}"
+_IMAGE: Final = re.compile(rf"{_REPOSITORY}(?::[A-Za-z0-9_.-]{{1,128}})?(?:@sha256:[0-9a-f]{{64}})?")
 _PERIOD_UNIT_S: Final = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 # RFC 1035 and RFC 1123: a label is one octet of length and at most 63 of text.
 LABEL_LENGTH: Final = 63
@@ -31,6 +35,11 @@ def is_dns_1123_label(text: str) -> bool:
 def is_dns_1123_subdomain(text: str) -> bool:
     """Labels joined by dots: most names in Kubernetes."""
     return len(text) <= SUBDOMAIN_LENGTH and all(_DNS_1123.fullmatch(part) for part in text.split("."))
+
+
+def is_image_reference(text: str) -> bool:
+    """A name that a container runtime could pull: `registry/repository[:tag][@digest]`."""
+    return _IMAGE.fullmatch(text) is not None
 
 
 def go_duration(text: str) -> float | None:
