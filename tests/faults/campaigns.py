@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 from tests.faults.hostile import Answer, Asked, Shared, tensor_file
@@ -14,40 +15,42 @@ from tests.faults.stage import PART_BYTES, Stage
 MOST_PARTS: Final = 4
 # Cuts at random bytes of a file, beside one at each of its part borders.
 RANDOM_CUTS: Final = 18
-# A kill falls within this of the start of an instance: most of a transfer's life.
-HORIZON_S: Final = 1.0
+# A kill falls within one of these of the moment in which an instance listens, or in most cases asks for its first bytes.
+HORIZONS_S: Final = (0.3, 1.0, 3.0)
+AT_START: Final = 0.1
+UNDER_WAY: Final = 0.7
+# For an instance that has nothing to ask for: all is in S3, and what is left is to verify and to publish.
+NOTHING_ASKED_S: Final = 1.5
 
 
 @dataclass
 class Count:
-    """What a campaign did, and what it cost, in parts' worth of bytes that were fetched.
+    """What a campaign did, and what it cost.
 
-    lost: for each fault, what had been fetched and was in S3 in no form afterwards. again: what S3 had and was fetched again.
+    twice: for each fault, the parts' worth of bytes that had been sent since the fault before and were sent again later.
     """
 
     name: str
     faults: int = 0
     models: int = 0
     seconds: float = 0.0
-    lost: list[float] = field(default_factory=list)
-    again: float = 0.0
+    twice: list[float] = field(default_factory=list)
     outcomes: dict[str, int] = field(default_factory=dict)
 
-    def ended(self, outcome: str, file: Shared, lost: Sequence[float] = ()) -> None:
-        """One model is through, with what each of its faults lost."""
+    def ended(self, outcome: str, file: Shared, faults: Sequence[int]) -> None:
+        """One model is through. faults: how many answers the hub had begun at each of them."""
         self.models += 1
         self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
-        self.lost += lost
-        if outcome == "available":
-            self.again += max(0.0, (file.sent_bytes - len(file.content)) / PART_BYTES - sum(lost))
+        marks = [0, *faults]
+        for begin, end in pairwise(marks):
+            self.twice.append(_overlap(file.sent[begin:end], file.sent[end:]) / PART_BYTES)
 
     def add(self, other: "Count") -> None:
         """What another lane of the same campaign counted, at the same time."""
         self.faults += other.faults
         self.models += other.models
         self.seconds = max(self.seconds, other.seconds)
-        self.lost += other.lost
-        self.again += other.again
+        self.twice += other.twice
         for outcome, count in other.outcomes.items():
             self.outcomes[outcome] = self.outcomes.get(outcome, 0) + count
 
@@ -55,14 +58,27 @@ class Count:
         """For a person."""
         outcomes = ", ".join(f"{count} {name}" for name, count in sorted(self.outcomes.items()))
         line = f"{self.name}: {self.faults} faults in {self.models} models ({outcomes}), {self.seconds:.0f} s"
-        if not self.lost:
-            return f"{line}; fetched twice: {self.again:.2f} parts"
-        most, mean = max(self.lost), sum(self.lost) / len(self.lost)
-        within = sum(each <= 1 for each in self.lost) / len(self.lost)
-        return (
-            f"{line}; fetched twice: {mean:.2f} parts per fault ({within:.0%} of them at most one, the worst {most:.2f}), "
-            f"and {self.again:.2f} parts that S3 had"
-        )
+        most, mean = max(self.twice), sum(self.twice) / len(self.twice)
+        within = sum(each <= 1 for each in self.twice) / len(self.twice)
+        return f"{line}; fetched twice: {mean:.2f} parts per fault, at most one at {within:.1%} of them, the worst {most:.2f}"
+
+
+def _overlap(before: Sequence[tuple[int, int]], after: Sequence[tuple[int, int]]) -> int:
+    """Bytes of the first spans, each counted once, that are in the second as well."""
+    return sum(
+        max(0, min(end, until) - max(start, since)) for start, end in _union(before) for since, until in _union(after)
+    )
+
+
+def _union(spans: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
+    """The same bytes in spans that do not touch."""
+    joined: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
+        elif start < end:
+            joined.append((start, end))
+    return joined
 
 
 def new_file(stage: Stage, dice: random.Random, name: str, parts: float) -> Shared:
@@ -74,19 +90,21 @@ async def cuts(stage: Stage, dice: random.Random, count: int) -> Count:
     """Cut connections: at every border of a part, and at random bytes, each place once. Every model has to arrive."""
     result, started = Count("cuts"), time.monotonic()
     planned: dict[str, list[int]] = {}
-    stage.hub.behave = lambda asked: _cut(asked, planned.get(asked.repository, []))
+    marks: dict[str, list[int]] = {}
+    stage.hub.behave = lambda asked: _cut(asked, planned[asked.repository], marks[asked.repository])
     while result.faults < count:
         name = f"cut-{result.models}"
         file = new_file(stage, dice, name, dice.uniform(1.1, MOST_PARTS))
         size = len(file.content)
         places = {*range(0, size, PART_BYTES), *(dice.randrange(size) for _ in range(RANDOM_CUTS))}
         planned[name] = wanted = sorted(dice.sample(sorted(places), min(len(places), count - result.faults)))
+        marks[name] = []
         total = len(wanted)
         model = await stage.ask(name)
         row = await stage.ended(model)
         await stage.inspect(model, file)
         result.faults += total - len(wanted)
-        result.ended(row["error_code"] or row["status"], file)
+        result.ended(row["error_code"] or row["status"], file, marks[name])
         if row["status"] != "available":
             stage.wrong.append(f"{model} after {total} cuts: {dict(row)}")
         del stage.hub.files[name]
@@ -94,11 +112,12 @@ async def cuts(stage: Stage, dice: random.Random, count: int) -> Count:
     return result
 
 
-def _cut(asked: Asked, places: list[int]) -> Answer | None:
+def _cut(asked: Asked, places: list[int], marks: list[int]) -> Answer | None:
     """Up to the next place that is still to be cut, which is done with then."""
     for place in places:
         if asked.start <= place < asked.end:
             places.remove(place)
+            marks.append(asked.before + 1)
             answer = Answer.of(asked)
             answer.cut_after = place - asked.start
             return answer
@@ -109,26 +128,38 @@ async def kills(stage: Stage, dice: random.Random, count: int) -> Count:
     """Kill the function at random moments; what is left over is taken up by the next instance, and every model arrives."""
     result, started = Count("kills"), time.monotonic()
     while result.faults < count:
-        name, lost = f"kill-{stage.function.port}-{result.models}", list[float]()
+        name, marks = f"kill-{stage.function.port}-{result.models}", list[int]()
         file = new_file(stage, dice, name, dice.uniform(0.3, MOST_PARTS))
         model = await stage.ask(name)
         while (await stage.status(model))["status"] == "downloading" and result.faults < count:
-            await asyncio.sleep(dice.uniform(0.0, HORIZON_S))
+            await _moment(stage, dice, file)
             stage.function.kill()
             result.faults += 1
-            held = await stage.held(model, file)
-            lost.append(max(0.0, (file.sent_bytes - held) / PART_BYTES - sum(lost)))
+            marks.append(len(file.sent))
             await stage.forget_leases()
             stage.tick()
             stage.function.start()
         row = await stage.ended(model)
         await stage.inspect(model, file)
-        result.ended(row["error_code"] or row["status"], file, lost)
+        result.ended(row["error_code"] or row["status"], file, marks)
         if row["status"] != "available":
-            stage.wrong.append(f"{model} after {len(lost)} kills: {dict(row)}")
+            stage.wrong.append(f"{model} after {len(marks)} kills: {dict(row)}")
         del stage.hub.files[name]
     result.seconds = time.monotonic() - started
     return result
+
+
+async def _moment(stage: Stage, dice: random.Random, file: Shared) -> None:
+    """Wait for a moment to kill: while the instance starts, when it listens, when it has asked for bytes."""
+    before, kind = len(file.sent), dice.random()
+    if kind > AT_START:
+        await stage.function.listens()
+    if kind > 1 - UNDER_WAY:
+        for _ in range(int(NOTHING_ASKED_S / 0.02)):
+            if len(file.sent) > before:
+                break
+            await asyncio.sleep(0.02)
+    await asyncio.sleep(dice.uniform(0.0, dice.choice(HORIZONS_S)))
 
 
 async def flips(stage: Stage, dice: random.Random, count: int) -> Count:
@@ -144,7 +175,7 @@ async def flips(stage: Stage, dice: random.Random, count: int) -> Count:
         row = await stage.ended(model)
         await stage.inspect(model, file)
         result.faults += 1
-        result.ended(row["error_code"] or row["status"], file)
+        result.ended(row["error_code"] or row["status"], file, [len(file.sent)])
         if row["status"] != "failed" or file.promised not in row["error"]:
             stage.wrong.append(f"{model} with bit {flipped[name]} flipped: {dict(row)}")
         del flipped[name]

@@ -119,17 +119,6 @@ class Stage:
         if await self.objects.get(key) != file.content:
             self.wrong.append(f"{model}: {key} has other bytes than the source")
 
-    async def held(self, model: str, file: Shared) -> int:
-        """Bytes of the file that S3 holds: as an object, or as parts of an upload."""
-        entries = await self.objects.keys("")
-        if any(model in entry.key or entry.key.endswith(file.promised) for entry in entries):
-            return len(file.content)
-        total = 0
-        for key, upload in await self.objects.uploads(""):
-            if model in key or key.endswith(file.promised):
-                total += sum(part.size for part in await self.objects.parts(key, upload))
-        return total
-
     async def sweep(self) -> None:
         """Note what lies in the bucket under a digest that is not its own, and uploads that the collector leaves behind."""
         for entry in await self.objects.keys("blobs/sha256/"):

@@ -3,15 +3,17 @@
 The same app that `main.py` builds, behind uvicorn; multiprocessing's fork server keeps the imports warm.
 """
 
+import asyncio
+import contextlib
 import logging
 import multiprocessing
-import os
-import signal
 from collections.abc import Mapping
 from multiprocessing.context import ForkServerProcess
 from typing import Final
 
 CONTEXT: Final = multiprocessing.get_context("forkserver")
+# Of a loaded machine.
+START_S: Final = 60.0
 CONTEXT.set_forkserver_preload(
     [
         "uvicorn",
@@ -58,9 +60,19 @@ class Function:
         self._process.start()
         self.starts += 1
 
+    async def listens(self) -> None:
+        """Until it takes connections. Raises TimeoutError."""
+        async with asyncio.timeout(START_S):
+            while True:
+                with contextlib.suppress(OSError):
+                    _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                    writer.close()
+                    return
+                await asyncio.sleep(0.01)
+
     def kill(self) -> None:
         """Kill -9, and wait for its end."""
-        if self._process is not None and self._process.pid is not None:
-            os.kill(self._process.pid, signal.SIGKILL)
+        if self._process is not None:
+            self._process.kill()
             self._process.join()
             self._process = None
