@@ -26,8 +26,10 @@ SERVICES: Final = "/apis/serving.knative.dev/v1/namespaces/torpor/services"
 ROUTES: Final = "/apis/gateway.networking.k8s.io/v1/namespaces/torpor/httproutes"
 SERVER_LABEL: Final = "torpor.dev/server"
 WINDOW: Final = "autoscaling.knative.dev/window"
-PREFIX: Final = "models/"
-MANIFEST: Final = "manifest.json"
+# Where the download function keeps things (docs/storage.md); contents that nobody refers to may stay for a while.
+BLOBS: Final = "blobs/sha256/"
+MANIFESTS: Final = "manifests/"
+PREFIXES: Final = (BLOBS, MANIFESTS, "staging/", "models/")
 # Objects whose bytes are read and digested; the others' sizes are compared.
 DIGESTED: Final = 40
 KEYS_TRIED: Final = 20
@@ -62,7 +64,7 @@ class Load:
 async def unsettled(world: World) -> Mapping[str, int]:
     """What has not come to rest, by kind."""
     found = {row["what"]: row["many"] for row in await world.sql(UNSETTLED)}
-    found["uploads"] = len(await world.bucket().uploads(PREFIX))
+    found["uploads"] = sum([len(await world.bucket().uploads(prefix)) for prefix in PREFIXES])
     found["orphan objects"] = len(await _orphan_objects(world))
     found["orphan services"] = len(await _orphan_services(world))
     return {what: many for what, many in found.items() if many}
@@ -245,17 +247,16 @@ async def _orphan_services(world: World) -> Sequence[str]:
 
 
 async def _orphan_objects(world: World) -> Sequence[str]:
-    """Objects of models that are deleted or never were, or of files that no plan names."""
-    rows = await world.sql(
-        "SELECT m.uuid, f.path FROM model_records m LEFT JOIN model_files f ON f.model_uuid = m.uuid WHERE m.status <> 'deleted'"
-    )
-    known = {f"{PREFIX}{row['uuid']}/{row['path']}" for row in rows}
-    uuids = {row["uuid"] for row in rows}
-    return [
-        each.key
-        for each in await world.bucket().keys(PREFIX)
-        if each.key not in known and not (MANIFEST in each.key and each.key.split("/")[1] in uuids)
-    ]
+    """Manifests of models that are not available, contents that no row knows, and what was on its way to be verified."""
+    models = await world.sql("SELECT uuid FROM model_records WHERE status = 'available'")
+    blobs = await world.sql("SELECT digest FROM blobs WHERE state = 'stored'")
+    known = {f"{MANIFESTS}{row['uuid']}.json" for row in models} | {_blob(row["digest"]) for row in blobs}
+    present = [each.key for prefix in PREFIXES for each in await world.bucket().keys(prefix)]
+    return [key for key in present if key not in known]
+
+
+def _blob(digest: str) -> str:
+    return f"{BLOBS}{digest[:2]}/{digest}"
 
 
 async def _stored(world: World) -> Sequence[str]:
@@ -265,14 +266,14 @@ async def _stored(world: World) -> Sequence[str]:
         " JOIN model_records m ON m.uuid = f.model_uuid WHERE m.status = 'available' ORDER BY f.model_uuid, f.path"
     )
     bucket = world.bucket()
-    present = {each.key: each.size for each in await bucket.keys(PREFIX)}
+    present = {each.key: each.size for each in await bucket.keys(BLOBS)}
     found = []
     for row in rows:
-        key = f"{PREFIX}{row['model_uuid']}/{row['path']}"
-        if row["status"] != "verified" or present.get(key) != row["size_bytes"]:
-            found.append(f"{key} is {row['status']}, {present.get(key)} of {row['size_bytes']} bytes")
+        size = present.get(_blob(row["sha256"] or ""))
+        if row["status"] != "verified" or size != row["size_bytes"]:
+            found.append(f"{row['model_uuid']}/{row['path']} is {row['status']}, {size} of {row['size_bytes']} bytes")
     for row in rows[:: max(1, len(rows) // DIGESTED)]:
-        data = await bucket.get(f"{PREFIX}{row['model_uuid']}/{row['path']}") or b""
+        data = await bucket.get(_blob(row["sha256"] or "")) or b""
         if hashlib.sha256(data).hexdigest() != row["sha256"]:
             found.append(f"{row['model_uuid']}/{row['path']} has other bytes than were verified")
     return found
