@@ -13,6 +13,8 @@ from functions.kit.db import Database, queries
 SQL: Final = queries(str(Path(__file__)))
 # A worker that died is replaced after this; a living one renews ten times as often.
 LEASE_S: Final = 20.0
+# Two workers may choose the same stretch; the one that was later chooses again.
+LEASE_TRIES: Final = 2
 
 
 @dataclass(slots=True)
@@ -71,12 +73,47 @@ class FileRows:
     async def beat(self, file: FileRow) -> None:
         """Store the progress and renew the lease. Raises LeaseLost when the file is no longer the caller's."""
         lease = await self._db.fetchval(
-            SQL.beat_file, file.model_uuid, file.path, file.lease, file.bytes_done, file.rate_bps, file.hash_state,
-            file.upload_id, file.etag, LEASE_S,
+            SQL.beat_file, file.model_uuid, file.path, file.lease, file.bytes_done, file.rate_bps, file.upload_id,
+            file.etag, LEASE_S,
         )  # fmt: skip
         if lease is None:
             raise LeaseLost(FileCause.CLAIMED)
         file.lease = lease
+
+    async def advance(self, file: FileRow, before: bytes | None, after: bytes) -> bool:
+        """Keep the digest's state; False when it is no longer at `before`, since somebody else carried it on."""
+        row = (file.model_uuid, file.path, file.upload_id, before, after)
+        return await self._db.fetchval(SQL.advance_digest, *row) is not None
+
+    async def digest(self, file: FileRow) -> bytes | None:
+        """The digest's state as it is kept. Raises LeaseLost when the file's upload is another one by now."""
+        row = await self._db.fetchrow(SQL.digest_of_upload, file.model_uuid, file.path, file.upload_id)
+        if row is None:
+            raise LeaseLost(FileCause.CLAIMED)
+        state: bytes | None = row["hash_state"]
+        return state
+
+    async def shared(self, model_uuid: str, path: str) -> FileRow | None:
+        """A file whose transfer another worker leads; None when nobody does."""
+        row = await self._db.fetchrow(SQL.shared_file, model_uuid, path)
+        return _file(row) if row is not None else None
+
+    async def lease_stretch(self, file: FileRow, between: tuple[int, int], holder: str) -> int | None:
+        """Lease the first stretch `between` both numbers that nobody has; None when there is none."""
+        for _ in range(LEASE_TRIES):
+            upload = (file.model_uuid, file.path, file.upload_id)
+            number: int | None = await self._db.fetchval(SQL.lease_stretch, *upload, *between, holder, LEASE_S)
+            if number is not None:
+                return number
+        return None
+
+    async def renew_stretches(self, holder: str) -> None:
+        """The worker that has them lives."""
+        await self._db.execute(SQL.renew_stretches, holder, LEASE_S)
+
+    async def free_stretches(self, holder: str) -> None:
+        """Let others have what is not finished."""
+        await self._db.execute(SQL.free_stretches, holder)
 
     async def release(
         self, file: FileRow, cause: FileCause = FileCause.CLAIMED, error: str | None = None, on: Any = None
@@ -85,7 +122,8 @@ class FileRows:
         execute = on.fetchval if on is not None else self._db.fetchval
         path = await execute(
             SQL.release_file, file.model_uuid, file.path, file.lease, FILE.target(cause), file.bytes_done,
-            0.0 if error else file.rate_bps, file.hash_state, file.upload_id, file.etag, file.attempts, error, file.restarts,
+            0.0 if error else file.rate_bps, file.hash_state is not None, file.upload_id, file.etag, file.attempts, error,
+            file.restarts,
         )  # fmt: skip
         if path is None:
             raise LeaseLost(cause)

@@ -1,60 +1,63 @@
-"""Moves the missing parts of one file from its source into a multipart upload: several at a time, hashed in order.
+"""Moves parts of one file from its source into a multipart upload: several at a time, hashed in the order of the file.
 
-A part is put into S3 only after the digest has seen it and all before it; so S3 holds no part that a stored digest
-could not follow, unless the worker is killed between the two.
+A part goes into S3 as soon as it is there, and stays in memory until the digest has seen it and all before it: the
+bytes that were hashed are the bytes that were sent.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
 
+from functions.download.baton import Baton
 from functions.download.buffers import Buffers
-from functions.download.digest import Digest
 from functions.download.files import FileRow
 from functions.download.layout import Span
 from functions.download.problems import SourceUnwell
 from functions.download.ranges import Origin, Reads
+from functions.download.stretches import Work
 from functions.kit.objects import Objects
 from functions.kit.problem import Unavailable
+
+# What the end of a slice may wait for the parts before its own, which others have.
+GRACE_S: Final = 10.0
+# How often a waiting worker looks whether the one it waits for has gone.
+INHERIT_S: Final = 1.0
 
 
 @dataclass(slots=True)
 class PartPump:
-    """One slice's work on one file. digest is None when the stream cannot be hashed (see layout.Resumption).
-
-    copy: moves a part inside S3, where it can, so that nothing is read and put here.
-    """
+    """One slice's work on one file. window: parts at a time."""
 
     file: FileRow
     origin: Origin
-    digest: Digest | None
+    work: Work
+    baton: Baton
     reader: Reads
     objects: Objects
     buffers: Buffers
     deadline: float
     window: int
     clock: Callable[[], float] = time.monotonic
-    copy: Callable[[Span], Awaitable[None]] | None = None
     # The first temporary trouble: no new part begins after it.
     trouble: SourceUnwell | Unavailable | None = None
-    _states: dict[int, bytes] = field(default_factory=dict)
-    _stored: set[int] = field(default_factory=set)
-    _next_to_settle: int = 0
+    # The part that all wait for is this worker's now, which has to let go of what it holds to fetch it.
+    inherited: bool = False
+    _asked: float = 0.0
 
-    async def run(self, todo: Sequence[Span]) -> None:
-        """Move `todo`, as far as the deadline and the source allow, but one part at least: a slice has to get on.
+    async def run(self) -> int:
+        """Move parts, as far as the deadline, the source and `work` allow, but one at least: a slice has to get on.
 
-        Raises SourceChanged, SourceRefused.
+        Answers how many were begun. Raises SourceChanged, SourceRefused, LeaseLost.
         """
-        self._next_to_settle = todo[0].number if todo else 0
+        begun = 0
         turn = asyncio.Event()
         turn.set()
         running: set[asyncio.Task[None]] = set()
         try:
-            for span in todo:
-                if self.trouble or (span is not todo[0] and self.clock() >= self.deadline):
-                    break
+            while not self._is_over(begun) and (span := await self.work.next()) is not None:
+                begun += 1
                 done = asyncio.Event()
                 running.add(asyncio.create_task(self._move(span, turn, done)))
                 turn = done
@@ -64,42 +67,51 @@ class PartPump:
                 running = await _first_done(running)
         finally:
             await _cancel(running)
+        await self.baton.keep()
+        return begun
+
+    def _is_over(self, begun: int) -> bool:
+        return self.trouble is not None or self.inherited or (begun > 0 and self.clock() >= self.deadline)
 
     async def _move(self, span: Span, turn: asyncio.Event, done: asyncio.Event) -> None:
         try:
-            if self.copy is not None:
-                await self.copy(span)
-                self._saw(span.size)
-                return
             async with self.buffers.holding(span.size):
                 data = await self.reader.read(self.origin, span, self.deadline, self._saw)
+                part = await self.objects.put_part(self.file.key, self.file.upload_id or "", span.number, data)
                 await turn.wait()
-                if self.trouble is None:
-                    await self._store(span, data, done)
+                if await self.baton.reach(span, self._is_patient):
+                    await self.baton.carry_on(data, part.crc32)
+            done.set()
+            await self.baton.keep()
+            if self.baton.shared:
+                self.file.bytes_done = self.baton.offset
         except (SourceUnwell, Unavailable) as error:
             self.trouble = self.trouble or error
         finally:
             done.set()
 
-    async def _store(self, span: Span, data: bytes, done: asyncio.Event) -> None:
-        if self.digest is not None:
-            await asyncio.to_thread(self.digest.update, data)
-            self._states[span.number] = self.digest.dump()
-        done.set()
-        await self.objects.put_part(self.file.key, self.file.upload_id or "", span.number, data)
-        self._stored.add(span.number)
-        self._settle()
-
-    def _settle(self) -> None:
-        """The digest that may be stored: of the longest run of parts without a gap that S3 holds."""
-        while self._next_to_settle in self._stored:
-            state = self._states.pop(self._next_to_settle, None)
-            if state is not None:
-                self.file.hash_state = state
-            self._next_to_settle += 1
+    async def _is_patient(self) -> bool:
+        """Whether to wait for the worker who has the parts before; not for ever, and not when it has gone."""
+        now = self.clock()
+        if now - self._asked >= INHERIT_S:
+            self._asked = now
+            self.inherited = self.inherited or await self.work.inherits(self.baton.offset)
+        return self.trouble is None and not self.inherited and now < self.deadline + GRACE_S
 
     def _saw(self, count: int) -> None:
-        self.file.bytes_done += count
+        """Bytes on their way count, but of a shared file, whose workers know of each other what has been hashed."""
+        if not self.baton.shared:
+            self.file.bytes_done += count
+
+
+async def together(work: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Do all of `work` side by side; the first error cancels the rest."""
+    running = {asyncio.create_task(one) for one in work}
+    try:
+        while running:
+            running = await _first_done(running)
+    finally:
+        await _cancel(running)
 
 
 async def _first_done(running: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:

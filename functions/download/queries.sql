@@ -70,6 +70,10 @@ SET status = $3, minio_path = $4, file_size_bytes = $5, model_metadata = $6, dow
 WHERE uuid = $1 AND status = ANY ($2::text[])
 RETURNING uuid;
 
+-- name: keep_signature
+-- What was found about the model's signature; NULL where the policy does not ask.
+UPDATE model_records SET signature = $2 WHERE uuid = $1;
+
 -- name: servers_of_model
 -- Who keeps a model from being deleted.
 SELECT service_name FROM server_records WHERE model_uuid = $1 AND status <> 'deleted' ORDER BY service_name;
@@ -127,19 +131,61 @@ SELECT path FROM model_files WHERE model_uuid = $1 AND path = $2 AND lease_until
 -- name: beat_file
 -- Progress of the holder: renews the lease. Answers nothing when the lease or the model is no longer the worker's.
 UPDATE model_files f
-SET bytes_done = $4, rate_bps = $5, hash_state = $6, upload_id = $7, etag = $8,
-    lease_until = now() + $9::float8 * interval '1 second', updated_at = now()
+SET bytes_done = $4, rate_bps = $5, upload_id = $6, etag = $7,
+    lease_until = now() + $8::float8 * interval '1 second', updated_at = now()
 FROM model_records m
 WHERE m.uuid = f.model_uuid AND f.model_uuid = $1 AND f.path = $2 AND f.lease_until = $3 AND m.status = 'downloading'
 RETURNING f.lease_until;
 
 -- name: release_file
 -- End of a slice: where it stands, without a lease. attempts counts slices in a row that brought nothing.
+-- hash_state is carried on by advance_digest alone; here it is forgotten, when the file begins anew.
 UPDATE model_files
-SET status = $4, bytes_done = $5, rate_bps = $6, hash_state = $7, upload_id = $8, etag = $9, attempts = $10, error = $11,
+SET status = $4, bytes_done = $5, rate_bps = $6, hash_state = CASE WHEN $7 THEN hash_state END, upload_id = $8, etag = $9, attempts = $10, error = $11,
     restarts = $12, lease_until = NULL, updated_at = now()
 WHERE model_uuid = $1 AND path = $2 AND lease_until = $3
 RETURNING path;
+
+-- name: advance_digest
+-- The digest has seen more of the file. Answers nothing when it is not where the worker took it from, or of another upload.
+UPDATE model_files SET hash_state = $5, updated_at = now()
+WHERE model_uuid = $1 AND path = $2 AND upload_id IS NOT DISTINCT FROM $3 AND hash_state IS NOT DISTINCT FROM $4
+RETURNING path;
+
+-- name: digest_of_upload
+-- How far the digest is; answers no row when the file's upload is another one by now.
+SELECT hash_state FROM model_files WHERE model_uuid = $1 AND path = $2 AND upload_id IS NOT DISTINCT FROM $3;
+
+-- name: shared_file
+-- A file that somebody leads the transfer of, for a worker that helps.
+SELECT f.model_uuid, f.path, f.size_bytes, f.sha256, f.git_oid, f.url, f.etag, f.bytes_done, f.upload_id,
+       f.hash_state, f.attempts, f.restarts, f.lease_until, m.hf_name, m.revision, m.source
+FROM model_files f JOIN model_records m ON m.uuid = f.model_uuid
+WHERE f.model_uuid = $1 AND f.path = $2 AND m.status = 'downloading' AND f.status = 'transferring'
+  AND f.upload_id IS NOT NULL AND f.lease_until > now();
+
+-- name: lease_stretch
+-- The first stretch of an upload, from $4 to $5, that nobody holds.
+INSERT INTO stretch_leases AS held (model_uuid, path, upload_id, number, holder, lease_until)
+SELECT $1, $2, $3, number, $6, now() + $7::float8 * interval '1 second'
+FROM generate_series($4::int, $5::int) AS number
+WHERE NOT EXISTS (
+    SELECT 1 FROM stretch_leases l
+    WHERE l.model_uuid = $1 AND l.path = $2 AND l.upload_id = $3 AND l.number = number.number AND l.lease_until > now()
+      AND l.lease_until <= now() + interval '2 minutes'
+)
+ORDER BY number LIMIT 1
+ON CONFLICT (model_uuid, path, upload_id, number) DO UPDATE SET holder = $6, lease_until = excluded.lease_until
+WHERE held.lease_until <= now() OR held.lease_until > now() + interval '2 minutes'
+RETURNING number;
+
+-- name: renew_stretches
+-- The worker lives.
+UPDATE stretch_leases SET lease_until = now() + $2::float8 * interval '1 second' WHERE holder = $1;
+
+-- name: free_stretches
+-- The worker is done with them; what it has not finished somebody else may take at once.
+DELETE FROM stretch_leases WHERE holder = $1;
 
 -- name: verify_file
 -- The file is in S3 and its digest is right: keep the digest, forget the transfer.

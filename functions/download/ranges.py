@@ -1,6 +1,6 @@
 """Reads one span of a file from its source, byte for byte: cuts are continued, other versions are never mixed in.
 
-Used by `transfer`, several at a time for one file. Memory: the chunks of one span.
+Used by `transfer`, several at a time for one file. Memory: one span, and what the socket has brought of it.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ class Origin:
 class Reads(Protocol):
     """Carries spans of one kind of source."""
 
-    async def read(self, origin: Origin, span: Span, deadline: float, on_bytes: OnBytes, /) -> bytes:
+    async def read(self, origin: Origin, span: Span, deadline: float, on_bytes: OnBytes, /) -> bytes | bytearray:
         """The bytes of `span`; `on_bytes` is told as they come. Raises SourceUnwell, SourceChanged, SourceRefused."""
 
 
@@ -60,23 +60,23 @@ class RangeReader:
         self._stall_s = stall_s
         self._clock = clock
 
-    async def read(self, origin: Origin, span: Span, deadline: float, on_bytes: OnBytes) -> bytes:
+    async def read(self, origin: Origin, span: Span, deadline: float, on_bytes: OnBytes) -> bytes | bytearray:
         """The bytes of `span`; `on_bytes` is told of each chunk, for the progress.
 
         Tries again until `deadline` (of the clock) and goes on where a cut left off.
         Raises SourceUnwell at the deadline, SourceChanged, SourceRefused.
         """
-        chunks: list[bytes] = []
+        part = _Part(bytearray(span.size))
         failures = 0
-        while (received := sum(map(len, chunks))) < span.size:
-            rest = Span(span.number, span.start + received, span.end)
-            before = len(chunks)
+        while part.received < span.size:
+            rest = Span(span.number, span.start + part.received, span.end)
+            before = part.received
             try:
-                await self._pull(origin, rest, chunks, on_bytes)
+                await self._pull(origin, rest, part, on_bytes)
             except SourceUnwell as error:
-                failures = 1 if len(chunks) > before else failures + 1
+                failures = 1 if part.received > before else failures + 1
                 await self._wait(failures, error, deadline)
-        return b"".join(chunks)
+        return part.data
 
     async def _wait(self, failures: int, error: SourceUnwell, deadline: float) -> None:
         seconds = backoff.delay(failures, random.random(), error.after_s)  # noqa: S311  # jitter, not a secret
@@ -84,20 +84,16 @@ class RangeReader:
             raise SourceUnwell(str(error), error.after_s) from error
         await asyncio.sleep(seconds)
 
-    async def _pull(self, origin: Origin, span: Span, chunks: list[bytes], on_bytes: OnBytes) -> None:
-        """One request: its chunks are appended as they come, so that a cut loses none of them."""
-        left = span.size
+    async def _pull(self, origin: Origin, span: Span, part: "_Part", on_bytes: OnBytes) -> None:
+        """One request: what comes is in `part` at once, so that a cut loses none of it."""
         watch = _StallWatch(self._stall_s, self._clock)
         async with self._open(origin, span) as response:
             check(response, origin, span)
             async for chunk in response.content.iter_any():
-                left -= len(chunk)
-                if left < 0:
-                    raise SourceChanged("the source sends more bytes than it declared")
-                chunks.append(chunk)
+                part.take(chunk)
                 on_bytes(len(chunk))
                 watch.saw(len(chunk))
-        if left:
+        if left := len(part.data) - part.received:
             raise SourceUnwell(f"the source cut the connection {left} bytes before the end of a range")
 
     @contextlib.asynccontextmanager
@@ -115,6 +111,22 @@ class RangeReader:
             if str(response.url) != origin.url and response.status in {_WHOLE, _PARTIAL}:
                 origin.direct = str(response.url)
             yield response
+
+
+@dataclass(slots=True)
+class _Part:
+    """A span as it fills."""
+
+    data: bytearray
+    received: int = 0
+
+    def take(self, chunk: bytes) -> None:
+        """Add what came. Raises SourceChanged when there is no room for it."""
+        end = self.received + len(chunk)
+        if end > len(self.data):
+            raise SourceChanged("the source sends more bytes than it declared")
+        self.data[self.received : end] = chunk
+        self.received = end
 
 
 class _StallWatch:
@@ -154,6 +166,9 @@ def check(response: aiohttp.ClientResponse, origin: Origin, span: Span) -> None:
 
 def _check_span(response: aiohttp.ClientResponse, origin: Origin, span: Span) -> None:
     is_whole_file = span.size == origin.size
+    if response.status == _WHOLE and not is_whole_file and origin.etag:
+        # What a server answers to If-Range when the version is another one, though it may not name it.
+        raise SourceChanged("the source answers a Range of the pinned version with a whole file")
     if response.status == _WHOLE and not is_whole_file:
         raise SourceRefused(
             "ranges-unsupported", "the source answers a Range with the whole file: it cannot be resumed"

@@ -7,6 +7,7 @@ kill, and free to continue on another instance.
 import logging
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from functions.download import models
@@ -54,11 +55,25 @@ class Slices:
         wanted = event.decode(FileRequested)
         if await self.bus.seen(event):
             raise Duplicate(event.id)
+        if wanted.helper:
+            await self._help(event, wanted)
+            return
         file = await self.rows.claim(wanted.model_uuid, wanted.path)
         if file is None:
             await self._nothing_to_do(event, wanted)
         else:
             await self._slice(event, wanted, file)
+
+    async def _help(self, event: CloudEvent, wanted: FileRequested) -> None:
+        """Fetch parts of a file that another worker leads. What goes wrong that one meets as well, and decides."""
+        file = await self.rows.shared(wanted.model_uuid, wanted.path)
+        if file is not None:
+            try:
+                await self.suppliers.transfer(parse(file.source)).help(file, origin_of(file))
+            except (SourceRefused, SourceChanged, SourceUnwell, LeaseLost, Unavailable) as error:
+                _LOG.info("helping with %s ends early: %s", file.path, error)
+        async with self.bus.transaction(cause=event):
+            pass
 
     async def _slice(self, event: CloudEvent, wanted: FileRequested, file: FileRow) -> None:
         try:
@@ -89,8 +104,8 @@ class Slices:
         try:
             hold = await self.blobs.take(file)
             if hold is Hold.OURS:
-                transfer = self.suppliers.transfer(parse(file.source))
-                await self._conclude(event, wanted, file, await transfer.run(file, origin_of(file)))
+                transfer, invite = self.suppliers.transfer(parse(file.source)), partial(self._invite, event, wanted)
+                await self._conclude(event, wanted, file, await transfer.run(file, origin_of(file), invite))
             else:
                 await self._held(event, file, hold)
         except SourceRefused as error:
@@ -104,6 +119,12 @@ class Slices:
                 await self._wait(event, file, error)
         except Unavailable as error:
             await self._wait(event, file, error)
+
+    async def _invite(self, event: CloudEvent, wanted: FileRequested, count: int) -> None:
+        """Ask for workers beside this one: each slice of the one that leads does, so helpers end with theirs."""
+        async with self.bus.transaction(actor=event.actor) as unit:
+            for helper in range(1, count + 1):
+                unit.emit(FileRequested(wanted.model_uuid, wanted.path, wanted.slice_number, helper))
 
     async def _conclude(self, event: CloudEvent, wanted: FileRequested, file: FileRow, outcome: Outcome) -> None:
         if outcome is Outcome.VERIFIED:

@@ -5,24 +5,32 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import zlib
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from functools import partial
+from typing import Any
 
-from functions.download import layout
+from functions.download import layout, stretches
+from functions.download.baton import POLL_S, Baton
 from functions.download.buffers import Buffers
 from functions.download.digest import Digest
 from functions.download.files import FileRow, FileRows
-from functions.download.layout import Resumption, Span
-from functions.download.parts import PartPump
-from functions.download.problems import SourceChanged, SourceRefused
+from functions.download.layout import Span
+from functions.download.parts import PartPump, together
+from functions.download.problems import SourceChanged, SourceRefused, SourceUnwell
 from functions.download.progress import keep_beating
 from functions.download.ranges import Origin, Reads
+from functions.download.stretches import Stretches, Work
 from functions.kit.objects import Objects
+from functions.kit.problem import Unavailable
 
 # Puts one part of a file's upload without its bytes coming here.
-Copier = Callable[[FileRow, Origin, Span], Awaitable[None]]
+Copier = Callable[[FileRow, Origin, Span], Coroutine[Any, Any, None]]
+# Asks for so many workers to help with the file.
+Invite = Callable[[int], Awaitable[None]]
 
 
 class Outcome(Enum):
@@ -39,6 +47,7 @@ class Limits:
     slice_s: float
     part_bytes: int
     parts_in_flight: int
+    workers: int = 1
 
 
 class Transfer:
@@ -64,14 +73,15 @@ class Transfer:
         self._limits = limits
         self._copier = copier
 
-    async def run(self, file: FileRow, origin: Origin) -> Outcome:
-        """Work on the file for about slice_s. `file` is left as it stands; after VERIFIED its sha256 is set.
+    async def run(self, file: FileRow, origin: Origin, invite: Invite) -> Outcome:
+        """Lead the transfer of the file for about slice_s. `file` is left as it stands; after VERIFIED its sha256 is set.
 
         Raises SourceUnwell, SourceChanged, SourceRefused (a wrong digest too), LeaseLost, Retry.
         """
         deadline = time.monotonic() + self._limits.slice_s
-        work = self._small if file.size <= self._limits.part_bytes else self._large
-        return await keep_beating(work(file, origin, deadline), file, self._rows)
+        if file.size <= self._limits.part_bytes:
+            return await keep_beating(self._small(file, origin, deadline), file, self._rows)
+        return await keep_beating(self._large(file, origin, deadline, invite), file, self._rows)
 
     async def _small(self, file: FileRow, origin: Origin, deadline: float) -> Outcome:
         """A file of one part: fetched, verified, then put at once; S3 never holds wrong bytes of it."""
@@ -86,101 +96,161 @@ class Transfer:
             await self._objects.put(file.key, data)
         return Outcome.VERIFIED
 
-    async def _large(self, file: FileRow, origin: Origin, deadline: float) -> Outcome:
-        digest = Digest.load(file.hash_state) if file.hash_state else _new_digest(file)
+    async def _large(self, file: FileRow, origin: Origin, deadline: float, invite: Invite) -> Outcome:
         if await self._is_complete(file):
-            return await self._read_back(file, digest, deadline)
-        spans = layout.spans(file.size, layout.part_size(file.size, self._limits.part_bytes))
-        standing = await self._standing(file, spans, digest)
-        await self._rows.beat(file)
+            return await self._read_back(file, deadline)
         # What the server copies is hashed when it is complete, which is too late under a blob's key.
-        copies = self._copier is not None and not layout.is_blob(file.key)
-        copy = partial(self._copier, file, origin) if self._copier is not None and copies else None
-        followed = digest if standing.hashing and copy is None else None
-        pump = PartPump(
-            file, origin, followed, self._reader, self._objects, self._buffers, deadline, self._limits.parts_in_flight,
-            copy=copy,
-        )  # fmt: skip
-        await pump.run(standing.todo)
+        if self._copier is not None and not layout.is_blob(file.key):
+            return await self._copied(partial(self._copier, file, origin), file, deadline)
+        spans = self._spans(file)
+        baton = Baton(self._rows, file, shared=stretches.is_shared(spans, self._limits.workers))
+        await self._stand(file, spans, baton.digest)
+        await self._rows.beat(file)
+        if count := stretches.helpers(spans, baton.offset, self._limits.workers):
+            await invite(count)
+        trouble = await self._carry(file, origin, spans, baton, deadline)
         file.etag = origin.etag
-        return await self._conclude(file, spans, pump, digest, deadline)
+        file.bytes_done = baton.offset
+        if baton.offset == file.size:
+            return await self._conclude(file, spans, baton.digest)
+        if trouble is not None:
+            raise trouble
+        return Outcome.MORE
+
+    async def help(self, file: FileRow, origin: Origin) -> None:
+        """Fetch stretches of a file that another worker leads, for about slice_s. Decides nothing about the file.
+
+        Raises what `run` raises.
+        """
+        deadline = time.monotonic() + self._limits.slice_s
+        spans = self._spans(file)
+        baton = Baton(self._rows, file, shared=True)
+        async with self._leased(file, spans, baton) as work:
+            pump = self._pump(file, origin, work, baton, deadline)
+            await pump.run()
+        if pump.trouble is not None:
+            raise pump.trouble
+
+    async def _carry(
+        self, file: FileRow, origin: Origin, spans: list[Span], baton: Baton, deadline: float
+    ) -> SourceUnwell | Unavailable | None:
+        """Move parts until all are hashed or the slice is over; answers the trouble that ended it early."""
+        if not baton.shared:
+            work = stretches.Alone([span for span in spans if span.start >= baton.offset])
+            pump = self._pump(file, origin, work, baton, deadline)
+            await pump.run()
+            return pump.trouble
+        while baton.offset < file.size:
+            async with self._leased(file, spans, baton) as leased:
+                pump = self._pump(file, origin, leased, baton, deadline)
+                begun = await pump.run()
+            if pump.trouble is not None or time.monotonic() >= deadline:
+                return pump.trouble
+            if not begun:
+                # Others have all that is left; it may be given up any moment.
+                await asyncio.sleep(POLL_S)
+            await baton.look()
+            file.bytes_done = baton.offset
+        return None
+
+    def _pump(self, file: FileRow, origin: Origin, work: Work, baton: Baton, deadline: float) -> PartPump:
+        return PartPump(
+            file,
+            origin,
+            work,
+            baton,
+            self._reader,
+            self._objects,
+            self._buffers,
+            deadline,
+            self._limits.parts_in_flight,
+        )
+
+    def _leased(self, file: FileRow, spans: list[Span], baton: Baton) -> AbstractAsyncContextManager[Work]:
+        return Stretches.leased(self._rows, file, spans, baton.offset)
+
+    def _spans(self, file: FileRow) -> list[Span]:
+        return layout.spans(file.size, layout.part_size(file.size, self._limits.part_bytes))
 
     async def _is_complete(self, file: FileRow) -> bool:
         """Whether an earlier slice completed the upload, though it may have died before it could say so."""
         if file.upload_id is None and not file.hash_state:
             return False
         stored = await self._objects.head(file.key)
-        if stored is None or stored.size != file.size:
-            return False
-        file.upload_id = None
-        return True
+        return stored is not None and stored.size == file.size
 
-    async def _standing(self, file: FileRow, spans: list[Span], digest: Digest) -> Resumption:
+    async def _stand(self, file: FileRow, spans: list[Span], digest: Digest) -> None:
+        """Go on with the upload that the row names, or begin one. Raises SourceChanged when S3 no longer has its parts."""
         held = await self._objects.parts(file.key, file.upload_id) if file.upload_id else []
-        if not held:
-            await self._start_over(file)
-            file.upload_id = await self._objects.start_upload(file.key)
-            return Resumption(spans, hashing=True, bytes_held=0)
         sizes = {part.number: part.size for part in held}
-        if layout.is_blob(file.key):
-            # Nobody may see it before the digest has seen all of it, so parts past the digest are fetched again.
-            sizes = {
-                span.number: sizes[span.number] for span in spans if span.end <= digest.offset and span.number in sizes
-            }
-        standing = layout.resume(spans, sizes, digest.offset)
-        if standing is None:
-            raise SourceChanged("what S3 holds and the stored digest contradict each other")
-        file.bytes_done = standing.bytes_held
-        return standing
-
-    async def _start_over(self, file: FileRow) -> None:
-        if file.upload_id:
-            await self._objects.abort_upload(file.key, file.upload_id)
-        if file.hash_state:
+        if not layout.covers(spans, sizes, digest.offset):
             raise SourceChanged("S3 no longer holds the parts of this file")
-        file.bytes_done = 0
+        if file.upload_id and file.hash_state is None:
+            # Nothing of it counts, and it may be of a release that asked for no witness.
+            await self._objects.abort_upload(file.key, file.upload_id)
+            file.upload_id = None
+        if file.upload_id is None:
+            file.upload_id = await self._objects.start_upload(file.key, witnessed=True)
+        file.bytes_done = digest.offset
 
-    async def _conclude(
-        self, file: FileRow, spans: list[Span], pump: PartPump, digest: Digest, deadline: float
-    ) -> Outcome:
-        held = await self._objects.parts(file.key, file.upload_id or "")
-        file.bytes_done = sum(part.size for part in held)
-        if pump.trouble is not None:
-            raise pump.trouble
-        if len(held) < len(spans):
-            return Outcome.MORE
-        if layout.is_blob(file.key):
-            await self._verify_unseen(file, digest)
-        await self._objects.complete_upload(file.key, file.upload_id or "", held)
-        file.upload_id = None
-        file.hash_state = file.hash_state or digest.dump()
-        return await self._read_back(file, digest, deadline)
+    async def _conclude(self, file: FileRow, spans: list[Span], digest: Digest) -> Outcome:
+        """Complete the upload: with the CRC32 of each part that was hashed, so that S3 refuses any other.
 
-    async def _verify_unseen(self, file: FileRow, digest: Digest) -> None:
-        """What is not the promised content never becomes visible under its key. Raises SourceRefused, SourceChanged."""
-        if digest.offset != file.size:
-            raise SourceChanged("what S3 holds and the digest contradict each other")
+        What is not the promised content never becomes visible under its key.
+        """
         try:
             verify(file, digest)
         except SourceRefused:
             await self._objects.abort_upload(file.key, file.upload_id or "")
             file.upload_id = None
             raise
+        held = {part.number: part for part in await self._objects.parts(file.key, file.upload_id or "")}
+        if len(held) != len(spans):
+            raise SourceChanged("S3 no longer holds the parts of this file")
+        parts = [replace(held[span.number], crc32=crc) for span, crc in zip(spans, digest.crc32s, strict=True)]
+        await self._objects.complete_upload(file.key, file.upload_id or "", parts)
+        file.upload_id = None
+        return Outcome.VERIFIED
 
-    async def _read_back(self, file: FileRow, digest: Digest, deadline: float) -> Outcome:
-        """Give the digest what it has not seen, out of S3: after a crash, nothing otherwise. Then verify."""
-        while digest.offset < file.size:
-            end = min(file.size, digest.offset + self._limits.part_bytes)
-            async with self._buffers.holding(end - digest.offset):
-                data = await self._objects.get(file.key, digest.offset, end)
-                if data is None or len(data) != end - digest.offset:
+    async def _copied(
+        self, copy: Callable[[Span], Coroutine[Any, Any, None]], file: FileRow, deadline: float
+    ) -> Outcome:
+        """Have the server copy the parts that miss, then read the object back for its digest: nobody has promised one."""
+        held = await self._objects.parts(file.key, file.upload_id) if file.upload_id else []
+        if not held:
+            file.upload_id = await self._objects.start_upload(file.key)
+        file.bytes_done = sum(part.size for part in held)
+        await self._rows.beat(file)
+        numbers = {part.number for part in held}
+        todo = [span for span in self._spans(file) if span.number not in numbers]
+        while todo:
+            batch, todo = todo[: self._limits.parts_in_flight], todo[self._limits.parts_in_flight :]
+            await together(copy(span) for span in batch)
+            file.bytes_done += sum(span.size for span in batch)
+            if todo and time.monotonic() >= deadline:
+                return Outcome.MORE
+        parts = await self._objects.parts(file.key, file.upload_id or "")
+        await self._objects.complete_upload(file.key, file.upload_id or "", parts)
+        return await self._read_back(file, deadline)
+
+    async def _read_back(self, file: FileRow, deadline: float) -> Outcome:
+        """Give the digest of a complete object what it has not seen, out of S3: all, after a copy inside S3. Then verify."""
+        file.upload_id = None
+        await self._rows.beat(file)
+        baton = Baton(self._rows, file, shared=False)
+        await baton.keep()
+        while baton.offset < file.size:
+            end = min(file.size, baton.offset + self._limits.part_bytes)
+            async with self._buffers.holding(end - baton.offset):
+                data = await self._objects.get(file.key, baton.offset, end)
+                if data is None or len(data) != end - baton.offset:
                     raise SourceChanged("S3 no longer holds this file")
-                await asyncio.to_thread(digest.update, data)
-            file.hash_state = digest.dump()
-            if digest.offset < file.size and time.monotonic() >= deadline:
+                await baton.carry_on(data, zlib.crc32(data))
+            if baton.offset < file.size and time.monotonic() >= deadline:
+                await baton.keep()
                 return Outcome.MORE
         try:
-            verify(file, digest)
+            verify(file, baton.digest)
         except SourceRefused:
             await self._objects.delete([file.key])
             raise
@@ -199,10 +269,6 @@ def verify(file: FileRow, digest: Digest) -> None:
             "git-oid-mismatch", f"{file.path} has git blob id {digest.git_oid()}, the source promised {file.git_oid}"
         )
     file.sha256 = found
-
-
-def _new_digest(file: FileRow) -> Digest:
-    return Digest(file.size, with_git_oid=file.git_oid is not None)
 
 
 def _counting(file: FileRow) -> Callable[[int], None]:
