@@ -26,6 +26,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "rollback": ("rollback", "Give the traffic back to what served."),
     "pause": ("pause", "Hold a rollout at its step."),
     "resume": ("resume", "Let a held rollout go on."),
+    "evaluate": ("evaluate", "Ask several models the same prompts and serve the best one."),
     "chat": ("chat", "Talk to a model; a sleeping one wakes."),
     "infer": ("infer", "Ask a model without waiting; the answer is kept."),
     "rm": ("rm", "Remove a model, its server, or both."),

@@ -35,6 +35,42 @@ class ServerRecord(TypedDict):
     created_at: str
 
 
+class ResultRecord(TypedDict):
+    """What became of one prompt."""
+
+    passed: bool
+    reason: str
+    answer: str
+    latency_ms: int
+
+
+class CandidateRecord(TypedDict):
+    """A candidate of an evaluation; score is null for one that was dropped, and why says so."""
+
+    candidate: str
+    model_uuid: str | None
+    model_name: str | None
+    status: str
+    why: str
+    server: str | None
+    score: float | None
+    latency_ms: int | None
+    results: list[ResultRecord]
+
+
+class EvaluationRecord(TypedDict):
+    """Models that were asked the same prompts; candidates is null in lists."""
+
+    id: str
+    alias: str
+    status: str
+    why: str
+    prompts: int
+    winner: str | None
+    winner_score: float | None
+    candidates: list[CandidateRecord] | None
+
+
 class PhasesRecord(TypedDict):
     """Milliseconds of a cold start, one phase after the other; null where nobody knows."""
 

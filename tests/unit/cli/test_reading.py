@@ -69,7 +69,14 @@ def test_status_shows_a_server_and_how_long_it_takes_to_wake(person: Person, fak
     """The last start and the middle of all, phase by phase; programs get the record as it is."""
     last = {"schedule_ms": 2000, "fetch_ms": 9100, "load_ms": 14950, "ready_ms": None}
     starts = {"revision": "tiny-00001", "starts": 3, "last_at": "2026-01-31T12:00:00Z", "last": last, "median": last}
-    server = {**SERVER, "status": "failed", "error": "no room", "cold_starts": [starts]}
+    server = {
+        **SERVER,
+        "status": "failed",
+        "error": "no room",
+        "cold_starts": [starts],
+        "rollout": None,
+        "rollouts": [],
+    }
     fake.on("GET /status/tiny", (200, server))
     lines = [line.split() for line in person.types("status", "tiny").stdout.splitlines()]
     assert [["Status:", "failed"], ["Reason:", "no", "room"]] == lines[2:4]
@@ -80,5 +87,5 @@ def test_status_shows_a_server_and_how_long_it_takes_to_wake(person: Person, fak
 
 def test_status_of_a_server_that_never_started_has_no_table(person: Person, fake: Fake) -> None:
     """There is nothing to show of its starts."""
-    fake.on("GET /status/tiny", (200, {**SERVER, "cold_starts": []}))
+    fake.on("GET /status/tiny", (200, {**SERVER, "cold_starts": [], "rollout": None, "rollouts": []}))
     assert "COLD STARTS" not in person.types("status", "tiny").stdout
