@@ -85,7 +85,7 @@ def test_a_change_carries_the_whole_object() -> None:
     """As an ApiServerSource in mode Resource sends it."""
     revision = {"metadata": {"namespace": "torpor", "name": "smol-00001"}, "status": {"x": 1}}
     seen = Change(kinds.REVISION, "MODIFIED", revision)
-    event = source_events.change(_object("ApiServerSource", "servers", {}), seen, "http://kube")
+    event = source_events.change(_object("ApiServerSource", "servers", {"mode": "Resource"}), seen, "http://kube")
     assert json.loads(event.data or b"") == revision
     assert event.attributes == {
         "specversion": "1.0",
@@ -94,6 +94,20 @@ def test_a_change_carries_the_whole_object() -> None:
         "subject": "/apis/serving.knative.dev/v1/namespaces/torpor/revisions/smol-00001",
         "datacontenttype": "application/json",
         "apiversion": "serving.knative.dev/v1",
+        "kind": "Revision",
+        "name": "smol-00001",
+        "namespace": "torpor",
+    }
+
+
+def test_a_change_may_carry_the_name_alone() -> None:
+    """In mode Reference nothing of the object gets into an event: it may hold a credential."""
+    revision = {"metadata": {"namespace": "torpor", "name": "smol-00001", "annotations": {"token": "s3cret"}}}
+    seen = Change(kinds.REVISION, "DELETED", revision)
+    event = source_events.change(_object("ApiServerSource", "servers", {"mode": "Reference"}), seen, "http://kube")
+    assert event.attributes["type"] == "dev.knative.apiserver.ref.delete"
+    assert json.loads(event.data or b"") == {
+        "apiVersion": "serving.knative.dev/v1",
         "kind": "Revision",
         "name": "smol-00001",
         "namespace": "torpor",

@@ -2,7 +2,7 @@
 
 Called by the API of the laptop runtime on every write, and by the manifest tests. Pure: values in, a new value or
 `Denied` out. The rules are the tables in `serving`, `pod`, `container`, `volume`, `probe`, `scale`, `eventing` and `sources`. What the API server
-checks before any webhook, a field's existence and type, is `supported.check`.
+checks before any webhook, a field's existence and type, is in `supported`.
 """
 
 import copy

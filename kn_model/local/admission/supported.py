@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
 
-from kn_model.local.admission.supported_fields import FIELDS, KEPT_ONLY, METADATA, Field, Honour
+from kn_model.local.admission.supported_fields import ELSEWHERE, FIELDS, KEPT_ONLY, METADATA, Field, Honour
 from kn_model.local.objects.kinds import Kind, UnknownKind, kind_of
 
 _NUMBER: Final = (int, float)
@@ -66,6 +66,28 @@ def check(obj: Mapping[str, Any]) -> list[str]:
 def misshapen(obj: Mapping[str, Any]) -> list[str]:
     """Only the fields whose values have the wrong type, as an API server would refuse them."""
     return [str(problem) for problem in _problems(obj) if problem.of_shape]
+
+
+def pruned(obj: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of `obj` without the fields that no cluster's schema has either, as an API server drops them."""
+    try:
+        kind = kind_of(obj)
+    except UnknownKind:
+        return dict(obj)
+    return dict(_kept(_shape(kind), obj, "", frozenset(ELSEWHERE.get(kind, ())))) if kind in FIELDS else dict(obj)
+
+
+def _kept(node: _Node, value: Any, path: str, elsewhere: frozenset[str]) -> Any:
+    if isinstance(value, list) and node.items:
+        return [_kept(node.items, item, f"{path}[]", elsewhere) for item in value]
+    if not isinstance(value, Mapping) or not node.children:
+        return value
+    below = {name: f"{path}.{name}" if path else name for name in value}
+    return {
+        name: item if below[name] in elsewhere else _kept(node.children[name], item, below[name], elsewhere)
+        for name, item in value.items()
+        if name in node.children or below[name] in elsewhere
+    }
 
 
 def _problems(obj: Mapping[str, Any]) -> Iterator[Problem]:

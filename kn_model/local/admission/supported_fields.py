@@ -194,7 +194,11 @@ REVISION: Final = (
     *POD,
     Field("containerConcurrency", "integer"),
     Field("timeoutSeconds", "integer"),
-    Field("responseStartTimeoutSeconds", "integer"),
+    _part(
+        "responseStartTimeoutSeconds",
+        "who is held for all of it gets 503 with Retry-After and the phase, where Knative says 504",
+        "integer",
+    ),
     Field("idleTimeoutSeconds", "integer"),
 )
 
@@ -425,6 +429,81 @@ FIELDS: Final[Mapping[Kind, Sequence[Field]]] = {
         _ignored("automountServiceAccountToken", _TOKENS, "boolean"),
         _ignored("imagePullSecrets", "nothing is pulled", "any"),
         _ignored("secrets", "tokens are given to instances directly", "any"),
+    ),
+}
+
+# Fields that a cluster's schemas have and this table does not: an API server keeps them, and the webhooks judge them.
+# Anything else it drops before anybody sees it, unless the client asks for strict validation.
+_OF_PODS_ELSEWHERE: Final = (
+    "affinity",
+    "dnsConfig",
+    "dnsPolicy",
+    "hostAliases",
+    "hostIPC",
+    "hostNetwork",
+    "hostPID",
+    "priorityClassName",
+    "schedulerName",
+    "securityContext",
+    "shareProcessNamespace",
+    "topologySpreadConstraints",
+    "containers[].env[].valueFrom.fieldRef",
+    "containers[].env[].valueFrom.resourceFieldRef",
+    *(
+        f"containers[].{probe}.{field}"
+        for probe in ("livenessProbe", "readinessProbe", "startupProbe")
+        for field in ("exec", "grpc", "httpGet.host")
+    ),
+    "containers[].securityContext.capabilities.add",
+    "containers[].securityContext.privileged",
+    "containers[].securityContext.seccompProfile.localhostProfile",
+    "containers[].volumeMounts[].mountPropagation",
+    # Of any shape, there.
+    "initContainers",
+    "volumes[].configMap.items[].mode",
+    "volumes[].csi",
+    "volumes[].ephemeral",
+    "volumes[].hostPath",
+    "volumes[].image",
+    "volumes[].projected",
+    "volumes[].secret.items[].mode",
+)
+_SINKS_ELSEWHERE: Final = ("CACerts", "audience")
+_OF_TEMPLATES_ELSEWHERE: Final = (
+    "spec.template.metadata.finalizers",
+    "spec.template.metadata.namespace",
+    *(f"spec.template.spec.{field}" for field in _OF_PODS_ELSEWHERE),
+)
+ELSEWHERE: Final[Mapping[Kind, Sequence[str]]] = {
+    kinds.SERVICE: (*_OF_TEMPLATES_ELSEWHERE, "spec.traffic[].configurationName", "spec.traffic[].url"),
+    kinds.CONFIGURATION: _OF_TEMPLATES_ELSEWHERE,
+    kinds.REVISION: tuple(f"spec.{field}" for field in _OF_PODS_ELSEWHERE),
+    kinds.ROUTE: ("spec.traffic[].url",),
+    kinds.BROKER: tuple(f"spec.delivery.deadLetterSink.{field}" for field in _SINKS_ELSEWHERE),
+    kinds.TRIGGER: (
+        "spec.brokerRef",
+        "spec.delivery.format",
+        *(f"spec.{sink}.{field}" for sink in ("delivery.deadLetterSink", "subscriber") for field in _SINKS_ELSEWHERE),
+    ),
+    kinds.PING_SOURCE: tuple(f"spec.sink.{field}" for field in _SINKS_ELSEWHERE),
+    kinds.API_SERVER_SOURCE: (
+        "spec.namespaceSelector",
+        "spec.owner",
+        *(f"spec.sink.{field}" for field in _SINKS_ELSEWHERE),
+    ),
+    kinds.HTTP_ROUTE: (
+        *(
+            f"spec.rules[].filters[].{field}"
+            for field in (
+                "cors",
+                "extensionRef",
+                "requestHeaderModifier",
+                "requestMirror",
+                "requestRedirect",
+                "responseHeaderModifier",
+            )
+        ),
+        "spec.rules[].matches[].queryParams",
     ),
 }
 

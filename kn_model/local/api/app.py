@@ -29,6 +29,7 @@ from kn_model.local.api.paths import Address, parse
 from kn_model.local.api.table import table
 from kn_model.local.objects import meta as object_meta
 from kn_model.local.objects.kinds import BUILT_IN, Kind, Object
+from kn_model.local.objects.selectors import require_selectable
 from kn_model.local.objects.strategic import strategic_merge
 
 MAX_OBJECT: Final = 3 * 1024 * 1024
@@ -97,6 +98,7 @@ class Api:
     def _list(self, request: web.Request, address: Address) -> web.Response:
         revision = {"resourceVersion": str(self._store.revision)}
         labels, fields = request.query.get("labelSelector", ""), request.query.get("fieldSelector", "")
+        require_selectable(address.kind, fields)
         found = self._store.list(address.kind, address.namespace, labels=labels, fields=fields)
         if wants_table(request):
             return web.json_response(table(address.kind, found, revision))
@@ -109,14 +111,15 @@ class Api:
         address, write = self._address(request), write_asked_for(request)
         if address.name:
             raise MethodNotAllowed("the server does not allow this method on the requested resource")
-        obj = await read_body(request)
+        obj = await read_body(request, write)
         namespace = address.namespace or (obj.get("metadata") or {}).get("namespace") or "default"
         made = await self._cluster.create(address.kind, namespace, obj, write)
         return answer(request, address.kind, made, write, HTTPStatus.CREATED)
 
     async def replace(self, request: web.Request) -> web.Response:
         """PUT of an object or its status."""
-        address, write, obj = self._named(request), write_asked_for(request), await read_body(request)
+        address, write = self._named(request), write_asked_for(request)
+        obj = await read_body(request, write)
         where = (address.kind, address.namespace, address.name)
         if address.subresource == "status":
             return answer(request, address.kind, await self._cluster.set_status(*where, obj))
@@ -130,7 +133,7 @@ class Api:
             raise UnsupportedMediaType(
                 f"{request.content_type} is not offered here; use a merge patch (with kubectl apply: leave out --server-side)"
             )
-        patch = await read_body(request)
+        patch = await read_body(request, write)
         where = (address.kind, address.namespace, address.name)
         if address.subresource == "status":
             return answer(request, address.kind, await self._cluster.patch_status(*where, patch))

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
-from kn_model.local.admission import definitions
-from kn_model.local.api.errors import AlreadyExists, BadRequest, Conflict, NotFound, not_found
+from kn_model.local.admission import definitions, supported
+from kn_model.local.api.errors import AlreadyExists, BadRequest, Conflict, Invalid, NotFound, not_found
 from kn_model.local.objects import meta as object_meta
 from kn_model.local.objects.kinds import NAMESPACE, Kind, Object
 from kn_model.local.objects.store import ObjectStore
@@ -40,6 +40,8 @@ class Write:
     validation: FieldValidation = "Warn"
     dry_run: bool = False
     warnings: list[str] = field(default_factory=list)
+    duplicates: Sequence[str] = ()
+    """What the body's decoder found: `duplicate field "spec.x"`."""
 
 
 class Cluster:
@@ -70,8 +72,12 @@ class Cluster:
         return object_meta.created(kind, admitted, "00000000-0000-0000-0000-000000000000", "1970-01-01T00:00:00Z")
 
     async def replace(self, kind: Kind, namespace: str, name: str, obj: Object, write: Write) -> Object:
-        """Replace an object; a resourceVersion in it is a precondition."""
+        """Replace an object; a resourceVersion in it is a precondition, which objects of Knative and of CRDs must have."""
         _settle_identity(kind, obj, namespace, name)
+        if "." in kind.group and not kind.group.endswith(".k8s.io") and not obj["metadata"].get("resourceVersion"):
+            where = "metadata.resourceVersion"
+            message = f"{where}: Invalid value: 0: must be specified for an update"
+            raise Invalid(f'{kind.key} "{name}" is invalid: {message}', kind, name)
         old = self.store.get(kind, namespace, name)
         return await self._store(kind, old, self._admitted(kind, obj, old, write), write)
 
@@ -117,14 +123,15 @@ class Cluster:
         """What is stored of an object that a client sent. A defined kind has its schema, the others have webhooks."""
         if kind.schema is None:
             self._judge(self._check(obj), write)
-            return self._admit(obj, old, user=write.user)
+            return self._admit(supported.pruned(obj), old, user=write.user)
         kept, unknown = definitions.decoded(kind, obj)
         self._judge([f'unknown field "{path}"' for path in unknown], write)
         definitions.require_valid(kind, kept)
         return kept
 
     def _judge(self, found: Sequence[str], write: Write) -> None:
-        """Fields that mean nothing here: refused, warned of or ignored, as the client asked."""
+        """Fields that mean nothing here, or are there twice: refused, warned of or ignored, as the client asked."""
+        found = [*write.duplicates, *found]
         if write.validation == "Ignore":
             return
         if found and write.validation == "Strict":

@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 import yaml
 from aiohttp import web
 
+from kn_model.local.api import repeated
 from kn_model.local.api.cluster import FieldValidation, Write
 from kn_model.local.api.errors import BadRequest, UnsupportedMediaType
 from kn_model.local.api.paths import Address
@@ -22,8 +23,8 @@ USER: Final = web.RequestKey("user", str)
 """Who calls: set by `guard.py` on every request."""
 
 
-async def read_body(request: web.Request) -> Object:
-    """The request's object, in JSON or YAML. Raises BadRequest."""
+async def read_body(request: web.Request, write: Write | None = None) -> Object:
+    """The request's object, in JSON or YAML; fields that are there twice are noted in `write`. Raises BadRequest."""
     if "protobuf" in request.content_type:
         raise UnsupportedMediaType("the body must be JSON or YAML, not protobuf")
     text = await request.text()
@@ -33,6 +34,8 @@ async def read_body(request: web.Request) -> Object:
         raise BadRequest(f"the body cannot be read: {error}") from error
     if not isinstance(decoded, dict):
         raise BadRequest("the body is not an object")
+    if write is not None and "yaml" not in request.content_type:
+        write.duplicates = repeated.fields(text)
     return decoded
 
 

@@ -11,6 +11,7 @@ from aiohttp import web
 from kn_model.local.api.errors import ApiError, BadRequest
 from kn_model.local.api.paths import Address
 from kn_model.local.objects.history import WatchEvent
+from kn_model.local.objects.selectors import require_selectable
 from kn_model.local.objects.store import ObjectStore
 
 LONGEST_S: Final = 3600.0
@@ -34,7 +35,7 @@ class Watch:
 
 
 def asked_for(address: Address, query: Mapping[str, str]) -> Watch:
-    """Read the parameters of a watch. Raises BadRequest."""
+    """Read the parameters of a watch. Raises BadRequest, BadSelector."""
     initial = query.get("sendInitialEvents") == "true"
     version = query.get("resourceVersion", "")
     try:
@@ -43,6 +44,7 @@ def asked_for(address: Address, query: Mapping[str, str]) -> Watch:
     except ValueError as error:
         raise BadRequest(f"invalid watch parameter: {error}") from error
     fields = query.get("fieldSelector", "")
+    require_selectable(address.kind, fields)
     if address.name:
         fields = ",".join(part for part in (fields, f"metadata.name={address.name}") if part)
     return Watch(address, since, query.get("labelSelector", ""), fields, min(timeout_s, LONGEST_S), initial)

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from kn_model.local.objects.kinds import Kind
+
 Matches = Callable[[Mapping[str, Any]], bool]
 """Says of an object whether a selector takes it."""
 
@@ -47,6 +49,14 @@ def _requirement(text: str) -> Callable[[Mapping[str, str]], bool]:
         key, wanted = found["key"], not found["not"]
         return lambda labels: (key in labels) is wanted
     raise BadSelector(f"unable to parse requirement: {text!r}")
+
+
+def require_selectable(kind: Kind, selector: str) -> None:
+    """Raises BadSelector for a field that an API server does not select by: of objects of CRDs, all but name and namespace."""
+    for part in filter(None, map(str.strip, selector.split(","))):
+        path = _field_requirement(part)[0]
+        if "." in kind.group and path not in ("metadata.name", "metadata.namespace"):
+            raise BadSelector(f"field label not supported: {path}")
 
 
 def by_fields(selector: str) -> Matches:

@@ -32,7 +32,7 @@ from kn_model.local.serving.autoscaler import policy
 from kn_model.local.serving.launcher import Launches
 from kn_model.local.serving.objects import LABEL, SERVICE_LABEL
 from kn_model.local.serving.quantities import seconds
-from kn_model.local.serving.replicas import Limits, Replicas
+from kn_model.local.serving.replicas import WAKING, Limits, Replicas
 
 log = logging.getLogger(__name__)
 
@@ -159,6 +159,9 @@ class Serving:
             replicas = self._replicas_of(revision, key)
             replicas.reachable = name in reachable
             replicas.wake()
+            if woken_at := replicas.woken_at():
+                waking = serving_status.revision_status(revision, WAKING, woken_at)
+                revision = await self._store.set_status(REVISION, *_key(revision), waking)  # noqa: PLW2901  # as it is now
             status = serving_status.revision_status(revision, replicas.state(), timestamp())
             await self._store.set_status(REVISION, *_key(revision), status)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
+from kn_model.local.objects.conditions import timestamp
 from kn_model.local.objects.kinds import Object
 from kn_model.local.serving import memory
 from kn_model.local.serving.activator import Activator, Clock, NotStarting
@@ -56,6 +57,10 @@ class State:
     """Why the last start failed, until one succeeds."""
 
 
+WAKING: Final = State(ready=0, desired=1, achieved=True, failure=None)
+"""Between a call and the replica that it has to wait for."""
+
+
 class Replicas:
     """The instances of one revision. `changed` is called whenever `state` may read differently."""
 
@@ -86,12 +91,23 @@ class Replicas:
         self._retry_at = 0.0
         self._deadline = clock() + limits.start_s
         self._panic_since: float | None = None
+        self._woken_at = ""
         self._tasks: set[asyncio.Task[None]] = set()
         self._ticker: asyncio.Task[None] | None = None
 
     def state(self) -> State:
         """How it stands now."""
         return State(len(self.activator.ready), self._desired, self._achieved, self._failure)
+
+    def woken_at(self) -> str:
+        """When it was last woken from zero, RFC 3339, once it is awake; said once, an empty text otherwise.
+
+        Told late on purpose: a status that changed while it starts would start those who listen beside it.
+        """
+        if not self.activator.ready:
+            return ""
+        at, self._woken_at = self._woken_at, ""
+        return at
 
     def wake(self) -> None:
         """Look at once instead of at the next tick: after a start of the runtime and after every change of routes."""
@@ -155,6 +171,8 @@ class Replicas:
 
     def scale_to(self, wanted: int) -> None:
         """Start what is missing (unless it backs off), let go of what is too much; the next tick may decide otherwise."""
+        if wanted and self._achieved and not self._current():
+            self._woken_at = timestamp()
         self._desired = wanted
         if not self.backing_off:
             for _ in range(wanted - self._current()):
