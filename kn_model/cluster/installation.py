@@ -61,3 +61,12 @@ class Installation:
             for item in (found or {"items": []})["items"]
         }
         return ", ".join(f"{name} ({count})" for name, count in counts.items() if count)
+
+    def traffic(self, server: str) -> dict[str, int]:
+        """Revision -> percent of the calls that it gets, as Knative says; without those that get none."""
+        found: Any = self.kubectl.get("services.serving.knative.dev", server)
+        entries = (found or {}).get("status", {}).get("traffic", [])
+        shares: dict[str, int] = {}
+        for entry in entries:
+            shares[entry["revisionName"]] = shares.get(entry["revisionName"], 0) + int(entry.get("percent") or 0)
+        return {name: percent for name, percent in shares.items() if percent}

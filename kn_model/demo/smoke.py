@@ -1,7 +1,7 @@
 """`python -m kn_model.demo.smoke`, which `task smoke` runs: the main job against the Torpor of the current kubeconfig.
 
 It pulls a small model, lets the event serve it, asks it, looks at what was counted, lets it sleep and asks it again from
-zero, and takes away what it brought. It knows a ConfigMap, a Secret and an HTTP API, and not what kind of cluster that is:
+zero, puts a change on trial and rolls it back, and takes away what it brought. It knows a ConfigMap, a Secret and an HTTP API, and not what kind of cluster that is:
 `python -m kn_model.demo` takes the same steps on a runtime of its own. Exit code 0 only when everything held.
 """
 
@@ -63,6 +63,7 @@ def tell(place: Installation, stages: Stages, source: str = SOURCE, *, keep: boo
         note.seen = f"no replica after {story.fall_asleep(place, server['name']):.0f} s"
         say(note.seen)
     _asked(client, server, stages, "answer, from zero")
+    _tried(place, client, server, stages)
     if not keep and model["uuid"] not in there:
         headline("Taking away what this brought: kn model rm --all")
         with stages.stage("remove"):
@@ -92,6 +93,21 @@ def _asked(client: Client, server: ServerRecord, stages: Stages, name: str) -> N
     say(f"{server['name']}: {answer.text}")
     with stages.stage("count its tokens") as note, announced("usage is on its way", say):
         note.seen = f"{story.counted(client, before)} tokens"
+
+
+def _tried(place: Installation, client: Client, server: ServerRecord, stages: Stages) -> None:
+    """A change gets half of the traffic, and a person decides against it."""
+    headline(f"A change on trial: kn model serve {server['name']} --change")
+    with stages.stage("put on trial") as note, announced("a second engine is starting", say):
+        rollout = story.put_on_trial(client, server["name"])
+        note.seen = f"{rollout['candidate_revision']} has {rollout['percent']} % of the traffic"
+        say(note.seen)
+    headline(f"Deciding against it: kn model rollback {server['name']}")
+    with stages.stage("roll back") as note:
+        seconds = story.roll_back(client, server["name"], lambda: place.traffic(server["name"]), rollout)
+        note.seen = f"no call to it after {seconds:.1f} s; the traffic: {place.traffic(server['name'])}"
+        say(note.seen)
+    _asked(client, server, stages, "answer, rolled back")
 
 
 def _status(place: Installation, client: Client) -> None:

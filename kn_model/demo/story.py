@@ -5,7 +5,7 @@ the same steps.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -16,7 +16,7 @@ from kn_model.follow import follow_model, follow_server, server_of
 from kn_model.hub.smollm2 import REPOSITORY
 from kn_model.output import say, size
 from kn_model.progress import display
-from kn_model.records import ModelRecord, ServerRecord
+from kn_model.records import ModelRecord, RolloutRecord, ServerRecord
 from kn_model.waiting import announced
 
 QUESTION: Final = "What is the capital of France?"
@@ -33,6 +33,12 @@ _COUNTED_WITHIN_S: Final = 90.0
 _POLL_S: Final = 0.25
 _MAX_TOKENS: Final = 32
 _ANSWER_WITHIN_S: Final = 300.0
+# Something else to run, seen in half of the calls for as long as nobody decides.
+CANDIDATE: Final = {"params": {"max_model_len": 1024}, "rollout": {"steps": [50, 100], "hold_s": 3600}}
+# A second engine starts beside the first, and is asked something.
+_ON_TRIAL_WITHIN_S: Final = 600.0
+# One patch of the Knative Service, and a tick if its event was lost.
+_BACK_WITHIN_S: Final = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,44 @@ def ask(client: Client, server: str, question: str = QUESTION, *, expected: str 
     if expected not in text:
         raise Failure(f"the answer does not contain {expected!r}", why=f"It was: {text!r}")
     return Answer(text.strip(), first_s)
+
+
+def put_on_trial(client: Client, server: str, within_s: float = _ON_TRIAL_WITHIN_S) -> RolloutRecord:
+    """Change the server so that a candidate gets half of its traffic, and stays there. Raises Failure."""
+    client.patch(f"/serve/{server}", CANDIDATE)
+    wait_until(lambda: _rollout(client, server)["status"] != "candidate", within_s, lambda: _why(client, server))
+    wait_until(lambda: _rollout(client, server)["percent"] > 0, within_s, lambda: _why(client, server))
+    return _rollout(client, server)
+
+
+def roll_back(client: Client, server: str, traffic: Callable[[], Mapping[str, int]], rollout: RolloutRecord) -> float:
+    """Decide against the candidate; answers the seconds until no call went to it. Raises Failure.
+
+    traffic: what the cluster says, revision by revision.
+    """
+    started = time.monotonic()
+    client.post(f"/serve/{server}/rollback", {})
+    candidate = str(rollout["candidate_revision"])
+    wait_until(lambda: candidate not in traffic(), _BACK_WITHIN_S, lambda: f"The traffic: {traffic()}")
+    seconds = time.monotonic() - started
+    wait_until(
+        lambda: _rollout(client, server)["status"] == "rolled_back", _BACK_WITHIN_S, lambda: _why(client, server)
+    )
+    return seconds
+
+
+def _rollout(client: Client, server: str) -> RolloutRecord:
+    """The one under way, else the latest. Raises Failure where one has failed."""
+    found = client.get(f"/status/{server}")
+    rollout: RolloutRecord = found["rollout"] or found["rollouts"][0]
+    if rollout["status"] in {"failed", "superseded", "promoted"}:
+        raise Failure(f"the rollout is {rollout['status']}", why=rollout["error"] or rollout["why"])
+    return rollout
+
+
+def _why(client: Client, server: str) -> str:
+    rollout = _rollout(client, server)
+    return f"The rollout is {rollout['status']}: {rollout['why']}"
 
 
 class Place(Protocol):
