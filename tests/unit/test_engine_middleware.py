@@ -257,3 +257,36 @@ async def test_end_of_the_server_flushes_usage(kind: str) -> None:
     deps = Deps(Gate(), book, ("s", "m"), max_body_bytes=1, max_choices=1, max_inputs=1, flush_s=3)
     await Middleware(app, deps)({"type": "lifespan"}, lambda: asyncio.sleep(0, {}), send)
     assert said == [("lifespan.startup.complete", None), (f"lifespan.shutdown.{kind}", 3)]
+
+
+async def heedless(request: Request) -> Response:
+    """End a whole answer as vLLM does when its reader has left: with nothing, and 200."""
+    await request.body()
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    return JSONResponse(None)
+
+
+async def test_a_whole_answer_that_nobody_waited_for_is_booked_as_cut_off() -> None:
+    """499, as for a stream: the 200 that the engine then says was met by nobody."""
+    book = Book()
+    incoming = [{"type": "http.disconnect"}, {"type": "http.request", "body": b"{}", "more_body": False}]
+
+    async def receive() -> MutableMapping[str, Any]:
+        return incoming.pop()
+
+    async def send(_: MutableMapping[str, Any]) -> None:
+        """Into the void."""
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "method": "POST",
+        "path": "/v1/chat/completions",
+        "raw_path": b"/v1/chat/completions",
+        "query_string": b"",
+        "headers": [(b"authorization", b"Bearer ok")],
+    }
+    async with asyncio.timeout(5):
+        await edge(book, chat=heedless)(scope, receive, send)
+    assert [(record.status, record.completion_tokens) for record in book.records] == [(499, 0)]

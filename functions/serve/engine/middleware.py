@@ -133,7 +133,7 @@ class Middleware:
         choices = routes.check_body(body, self._deps.max_choices, self._deps.max_inputs)
         call = Call(log.request_id.get(), caller, self._deps.names[1], choices, self._deps.revision)
         try:
-            await self._app(_inner(scope, call.request_id), _replay(body, receive), call.watch(send))
+            await self._app(_inner(scope, call.request_id), _replay(body, receive, call.leave), call.watch(send))
         except Exception:
             call.fail()
             raise
@@ -170,6 +170,7 @@ class Call:
         self._started = time.monotonic()
         self._status = CLIENT_CLOSED
         self._complete = False
+        self._left = False
 
     def watch(self, send: Send) -> Send:
         """A `send` that passes every message on untouched and notes what it carried."""
@@ -201,6 +202,10 @@ class Call:
         """The engine raised: whoever is still there gets 500 of the server around it, or a torn stream."""
         self._status, self._complete = _FAILED, True
 
+    def leave(self) -> None:
+        """The caller hung up. vLLM ends a whole answer that nobody reads as an empty 200, which nobody has met."""
+        self._left = not self._complete
+
     @property
     def worth_recording(self) -> bool:
         """Errors of the request itself used nothing and say nothing of the revision; those of the engine do."""
@@ -226,7 +231,7 @@ class Call:
 
     def _outcome(self) -> int:
         """The status as the caller met it; an error inside a stream comes after its 200."""
-        if not self._complete:
+        if self._left or not self._complete:
             return CLIENT_CLOSED
         return _FAILED if self._meter.failed() else self._status
 
@@ -274,14 +279,17 @@ async def _body(receive: Receive, limit: int) -> bytes:
             return b"".join(parts)
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
+def _replay(body: bytes, receive: Receive, leave: Callable[[], None]) -> Receive:
     """A `receive` that gives the body once and then what really comes: the client's leaving, which aborts the engine."""
     given = False
 
     async def replayed() -> Message:
         nonlocal given
         if given:
-            return await receive()
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                leave()
+            return message
         given = True
         return {"type": "http.request", "body": body, "more_body": False}
 

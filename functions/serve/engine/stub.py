@@ -156,8 +156,7 @@ class Stub:
         )
         if wish.get("stream"):
             return StreamingResponse(self._stream(answer), media_type="text/event-stream")
-        await asyncio.sleep(self._delay_s * len(answer.words))
-        return JSONResponse(answer.whole())
+        return JSONResponse(answer.whole() if await _heard(request, self._delay_s * len(answer.words)) else None)
 
     def _fails(self, number: int) -> bool:
         """Whether the count of failures grows with this request."""
@@ -179,6 +178,20 @@ class Stub:
                 yield _event(answer.chunk(index, word, spoken))
         yield _event(answer.total())
         yield "data: [DONE]\n\n"
+
+
+async def _heard(request: Request, for_s: float) -> bool:
+    """Speak for so long, or until the caller has hung up, as vLLM's routes do."""
+    speaking, leaving = asyncio.create_task(asyncio.sleep(for_s)), asyncio.create_task(_left(request))
+    done, pending = await asyncio.wait({speaking, leaving}, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    return speaking in done
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 @dataclass(frozen=True)
