@@ -270,7 +270,10 @@ async def heedless(request: Request) -> Response:
 async def test_a_whole_answer_that_nobody_waited_for_is_booked_as_cut_off() -> None:
     """499, as for a stream: the 200 that the engine then says was met by nobody."""
     book = Book()
-    incoming = [{"type": "http.disconnect"}, {"type": "http.request", "body": b"{}", "more_body": False}]
+    incoming: list[MutableMapping[str, Any]] = [
+        {"type": "http.disconnect"},
+        {"type": "http.request", "body": b"{}", "more_body": False},
+    ]
 
     async def receive() -> MutableMapping[str, Any]:
         return incoming.pop()
