@@ -203,6 +203,7 @@ def page() -> str:
         "",
         "`[]` is every item of a list, `{key}` one annotation or label. Other annotations and labels of Knative's own",
         "domains are refused, except `client.knative.dev`; all other domains pass. `metadata` and `status` are Kubernetes'.",
+        *_API,
     ]
     for kind, fields in FIELDS.items():
         lines += ["", f"## {kind.kind} (`{kind.api_version}`)", "", "| field | here | note |", "| --- | --- | --- |"]
@@ -211,6 +212,27 @@ def page() -> str:
     lines += ["", "## Kept, without effect", "", "| kind | why |", "| --- | --- |"]
     lines += [f"| {kind} (`{version}`) | {why} |" for (version, kind), why in KEPT_ONLY.items()]
     return "\n".join(lines) + "\n"
+
+
+_API: Final = (
+    "",
+    "## The API itself",
+    "",
+    "The unmodified `kubectl` and `kn` work against it: `get`, `list`, `watch`, `create`, `update`, `delete`, merge patches (and",
+    "strategic ones for core kinds), `status`, label selectors, `metadata.name` and `metadata.namespace` as field selectors,",
+    "`dryRun=All`, Tables, discovery, `explain` for defined kinds. Refused by name: server-side apply, JSON patches, protobuf.",
+    "RBAC objects are kept and not enforced: whoever holds a token of this runtime may do everything.",
+    "",
+    "- `fieldValidation`: `Strict` refuses unknown and repeated fields (kubectl asks for it), `Warn` drops them and says so (it is",
+    "  what a client gets that says nothing, kn for one), `Ignore` drops them. What a cluster knows and this runtime does not is",
+    "  never dropped: the webhooks judge it, and `Warn` names it.",
+    "- Defaults and refusals are those of the webhooks of Knative Serving and Eventing 1.23, in their words.",
+    "- Kinds that a CustomResourceDefinition adds are validated, pruned and defaulted by its schema, and printed by its columns.",
+    "- Revisions without traffic go as the ConfigMap `config-gc` in `knative-serving` says; without one, as after a fresh",
+    "  installation. `serving.knative.dev/no-gc` keeps one.",
+    "- A caller is held while a server wakes, for as long as `responseStartTimeoutSeconds` allows; then 503, `Retry-After` and the",
+    "  `phase` (`starting`, `busy`, `deploying`, `failed`) in a problem document whose `error` OpenAI's clients read.",
+)
 
 
 def _row(each: Field) -> str:
