@@ -1,51 +1,11 @@
 """An S3 that is slow, full, forgetful of its keys, or says 200 and means no: the download waits, says why, and goes on."""
 
-import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from functions.kit.objects import S3Objects
-from functions.kit.settings import Secret
-from tests.faults.hostile import MIB, Hostile, Shared, tensor_file
 from tests.faults.s3 import Call, Proxy, Reply
-
-SIZE = 11 * MIB
-
-
-@pytest.fixture
-async def store(s3_endpoint: dict[str, str]) -> AsyncIterator[Proxy]:
-    """The proxy in front of the real S3."""
-    async with Proxy(s3_endpoint["endpoint"]).serving() as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def objects(store: Proxy, s3_endpoint: dict[str, str]) -> S3Objects:
-    """The bucket, through the proxy."""
-    keys = (Secret(s3_endpoint["access_key"]), Secret(s3_endpoint["secret_key"]))
-    return S3Objects(store.url, s3_endpoint["region"], *keys, s3_endpoint["bucket"])
-
-
-@pytest.fixture
-async def hub_of_one(request: pytest.FixtureRequest) -> AsyncIterator[Hostile]:
-    """An honest hub with one file that no other test has."""
-    async with Hostile().serving() as server:
-        server.share("model", tensor_file(SIZE, random.Random(request.node.name)))  # noqa: S311  # no secret
-        yield server
-
-
-@pytest.fixture
-def shared(hub_of_one: Hostile) -> Shared:
-    """That file."""
-    return hub_of_one.files["model"]
-
-
-@pytest.fixture
-def world_of(make_world: Any, hub_of_one: Hostile) -> Any:
-    """The function, between the two."""
-    return make_world(hf_endpoint=hub_of_one.url)
 
 
 def some(name: str, reply: Reply, count: int) -> Callable[[Call], Reply | None]:
@@ -61,15 +21,6 @@ def some(name: str, reply: Reply, count: int) -> Callable[[Call], Reply | None]:
     return behave
 
 
-async def arrives(world: Any, shared: Shared, uuid: str) -> None:
-    """Assert that the right bytes are there, and nothing is left over."""
-    model = await world.model(uuid)
-    assert (model["status"], model["error"]) == ("available", None)
-    assert await world.stored(uuid) == {shared.path: shared.content}
-    uploads = await world.objects.uploads("")
-    assert [key for key, _ in uploads if uuid in key or shared.promised in key] == []
-
-
 SLOW_DOWN = Reply(503, "SlowDown", headers={"Retry-After": "1"})
 # As S3 answers when it finds out after its headers have left (CompleteMultipartUpload in the API reference).
 SAYS_YES = Reply(200, "InternalError", "We encountered an internal error. Please try again.")
@@ -81,7 +32,7 @@ FULL = Reply(507, "XMinioStorageFull", "Storage backend has reached its minimum 
 @pytest.mark.parametrize(
     "name", ["CreateMultipartUpload", "UploadPart", "ListParts", "CompleteMultipartUpload", "PutObject"]
 )
-async def test_slow_down_is_obeyed(world_of: Any, store: Proxy, shared: Shared, name: str) -> None:
+async def test_slow_down_is_obeyed(world_of: Any, store: Proxy, arrives: Any, name: str) -> None:
     """503 SlowDown, more often than the SDK repeats a call by itself, in every step of a transfer."""
     store.behave = some(name, SLOW_DOWN, 5)
     record = await world_of.pull("hf://acme/model")
@@ -90,15 +41,15 @@ async def test_slow_down_is_obeyed(world_of: Any, store: Proxy, shared: Shared, 
     await world_of.db.execute("UPDATE model_records SET updated_at = now() - interval '5 min'")
     await world_of.tick()
     await world_of.deliver()
-    await arrives(world_of, shared, record["uuid"])
+    await arrives(record["uuid"])
 
 
-async def test_a_completion_that_says_200_and_means_no_is_repeated(world_of: Any, store: Proxy, shared: Shared) -> None:
+async def test_a_completion_that_says_200_and_means_no_is_repeated(world_of: Any, store: Proxy, arrives: Any) -> None:
     """The answer's body holds the error: the file is not there, and is not taken for it."""
     store.behave = some("CompleteMultipartUpload", SAYS_YES, 5)
     record = await world_of.pull("hf://acme/model")
     await world_of.deliver()
-    await arrives(world_of, shared, record["uuid"])
+    await arrives(record["uuid"])
 
 
 @pytest.mark.parametrize(
@@ -111,7 +62,7 @@ async def test_a_completion_that_says_200_and_means_no_is_repeated(world_of: Any
     ],
 )
 async def test_what_lasts_is_named_while_it_is_waited_for(
-    world_of: Any, store: Proxy, shared: Shared, name: str, reply: Reply
+    world_of: Any, store: Proxy, arrives: Any, name: str, reply: Reply
 ) -> None:
     """Keys that expire in mid-flight, a bucket that is full: the file says so; once it is mended, the download goes on."""
     store.behave = lambda call: reply if call.name == name else None
@@ -123,10 +74,10 @@ async def test_what_lasts_is_named_while_it_is_waited_for(
     assert await world_of.objects.get(f"manifests/{record['uuid']}.json") is None
     store.behave = lambda _: None
     await world_of.deliver()
-    await arrives(world_of, shared, record["uuid"])
+    await arrives(record["uuid"])
 
 
-async def test_what_lasts_too_long_fails_and_can_be_retried(world_of: Any, store: Proxy, shared: Shared) -> None:
+async def test_what_lasts_too_long_fails_and_can_be_retried(world_of: Any, store: Proxy, arrives: Any) -> None:
     """After so many tries the model has failed with the cause; when it is mended, a retry takes it from there."""
     store.behave = lambda call: FULL if call.name == "UploadPart" else None
     record = await world_of.pull("hf://acme/model")
@@ -136,10 +87,10 @@ async def test_what_lasts_too_long_fails_and_can_be_retried(world_of: Any, store
     store.behave = lambda _: None
     assert (await world_of.client.post(f"/models/{record['uuid']}/retry")).status_code == 202
     await world_of.deliver()
-    await arrives(world_of, shared, record["uuid"])
+    await arrives(record["uuid"])
 
 
-async def test_a_part_that_changes_on_its_way_into_s3_is_not_kept(world_of: Any, store: Proxy, shared: Shared) -> None:
+async def test_a_part_that_changes_on_its_way_into_s3_is_not_kept(world_of: Any, store: Proxy, arrives: Any) -> None:
     """One bit, once: S3 compares it with what was signed, and the part is sent again."""
     spoilt: list[Call] = []
 
@@ -153,4 +104,4 @@ async def test_a_part_that_changes_on_its_way_into_s3_is_not_kept(world_of: Any,
     record = await world_of.pull("hf://acme/model")
     await world_of.deliver()
     assert len(spoilt) == 1
-    await arrives(world_of, shared, record["uuid"])
+    await arrives(record["uuid"])

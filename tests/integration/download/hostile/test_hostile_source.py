@@ -1,35 +1,11 @@
 """Sources that lie, drip, loop and bomb: the right bytes arrive, or the model has failed and says why. Nothing wrong is published."""
 
 import gzip
-import random
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from tests.faults.hostile import COMMIT, MIB, Answer, Asked, Hostile, Shared, tensor_file
-
-# Two parts and a bit.
-SIZE = 11 * MIB
-
-
-@pytest.fixture
-async def hostile() -> AsyncIterator[Hostile]:
-    """The hub, honest until told otherwise."""
-    async with Hostile().serving() as server:
-        yield server
-
-
-@pytest.fixture
-def shared(hostile: Hostile, request: pytest.FixtureRequest) -> Shared:
-    """Its one file, which no other test has: `acme/model`."""
-    return hostile.share("model", tensor_file(SIZE, random.Random(request.node.name)))  # noqa: S311  # no secret
-
-
-@pytest.fixture
-def world_of(make_world: Any, hostile: Hostile) -> Any:
-    """The function, fetching from it."""
-    return make_world(hf_endpoint=hostile.url)
+from tests.faults.hostile import COMMIT, MIB, Answer, Asked, Hostile, Shared
 
 
 async def pulled(world: Any) -> tuple[dict[str, Any], Any]:
@@ -61,7 +37,7 @@ async def test_a_file_that_is_shorter_than_it_was_said_to_be_fails(
     """Truncated at its source: Content-Range tells."""
 
     def truncated(asked: Asked) -> Answer:
-        answer, short = Answer.of(asked), SIZE - MIB
+        answer, short = Answer.of(asked), len(shared.content) - MIB
         answer.headers["Content-Range"] = f"bytes {asked.start}-{min(asked.end, short) - 1}/{short}"
         answer.body = shared.content[asked.start : min(asked.end, short)]
         return answer
@@ -201,7 +177,7 @@ async def test_one_flipped_bit_is_refused_and_told(world_of: Any, hostile: Hosti
     def flipped(asked: Asked) -> Answer | None:
         body = bytearray(asked.honest)
         body[-1] ^= 1
-        return Answer.of(asked, bytes(body)) if asked.end == SIZE else None
+        return Answer.of(asked, bytes(body)) if asked.end == len(shared.content) else None
 
     hostile.behave = flipped
     await fails(world_of, "sha256-mismatch", shared.promised, "not published")
