@@ -14,7 +14,7 @@ from functions.kit.bus import Unit
 from functions.kit.db import Database
 from functions.kit.events import ServerRequested
 from functions.kit.problem import Problem
-from functions.serve import names, planning, records, rollout_desk, rollouts
+from functions.serve import limits, names, planning, records, rollout_desk, rollouts
 from functions.serve.observe import Finding
 from functions.serve.planning import Model
 from functions.serve.problems import DoesNotFit, ModelNotAvailable, ModelNotFound, NameTaken, ServerNotFound
@@ -33,11 +33,12 @@ class Desk:
     runtimes: Runtimes
 
     def draft(self, model: Model, options: ServeOptions, actor: str) -> Draft:
-        """What a record would say. Raises DoesNotFit, UnknownRuntime, BadParameter, BadName."""
+        """What a record would say. Raises DoesNotFit, UnknownRuntime, BadParameter, BadName, ClusterLimit, NotPinned."""
         name = names.check(options.name) if options.name else names.from_model(model.name)
         plan = planning.plan(model, options, self.runtimes, self.settings.default_runtime)
         if not plan.verdict.fits:
             raise DoesNotFit(f"{model.name}: {plan.verdict.reason}", contract=msgspec.to_builtins(plan.verdict))
+        limits.check(plan, self.settings)
         return Draft(name, model, options, actor, plan=plan)
 
     async def accept(self, unit: Unit, draft: Draft, rollout: RolloutOptions | None = None) -> Record:

@@ -20,6 +20,7 @@ from functions.kit.problem import Forbidden, Problem, Reject, Retry
 from functions.serve import (
     cluster,
     desk,
+    limits,
     names,
     observe,
     old_news,
@@ -142,6 +143,7 @@ class Handlers:
             model = desk.require_available(await desk.find_model(self._db, wished.model_uuid))
             settings = self._desk.settings
             plan = planning.plan(model, wished.options, self._desk.runtimes, settings.default_runtime)
+            limits.check(plan, settings)
             targets = traffic.block(wished.split, await self._kept(wished))
             made = await self._apply(service.knative_service(wished.server, plan, settings, targets, wished.template))
             if opening.routed(made):

@@ -20,6 +20,12 @@ from functions.serve.problems import NoRuntime, UnknownGpu
 from functions.serve.requests import Gpu, ParameterValue, Scale, ServeOptions
 from functions.serve.runtimes import Runtime, Runtimes, Scaling, Wants
 
+# To pull an engine's image of 10 GB on a usual line.
+_IMAGE_S: Final = 300
+# What object storage brings to one node at the least.
+_WEIGHTS_MB_S: Final = 100
+# A usual request takes no more than a quarter of the context that it may have.
+_USUAL_SHARE: Final = 4
 # A decoder can also be asked for the vectors of its texts; what makes vectors cannot be asked to speak.
 _ABLE: Final[Mapping[Kind, tuple[Kind, ...]]] = {"generate": ("generate", "embed")}
 
@@ -73,11 +79,18 @@ class Plan:
     gpus: int
     # The installation's default runtime runs in the same image, so TORPOR_ENGINE_IMAGE is meant for this one too.
     usual_image: bool
+    # How long a call may take, where somebody asked for that.
+    timeout_s: int | None = None
 
     @property
     def environment(self) -> Mapping[str, str]:
         """The runtime's own, and the paths that the engine lets through."""
         return {**self.runtime.environment, "TORPOR_ENGINE_PATHS": json.dumps(self.runtime.kinds[self.kind].paths)}
+
+    @property
+    def start_s(self) -> int:
+        """How long a start may take: what the runtime says, or what it takes to bring very large weights here."""
+        return max(self.runtime.probe.start_s, _IMAGE_S + sum(self.verdict.weights_mb.values()) // _WEIGHTS_MB_S)
 
     def as_params(self, params: Mapping[str, ParameterValue]) -> dict[str, Any]:
         """What `server_records.runtime_params` shows."""
@@ -103,11 +116,12 @@ def plan(model: Model, options: ServeOptions, known: Runtimes, default_runtime: 
         kind=kind,
         verdict=verdict,
         arguments=tuple(_arguments(runtime, kind, ask, verdict, params)),
-        scale=_scaling(runtime.scale, options.scale),
+        scale=_scaling(runtime.scale, options.scale, _room(kind, verdict)),
         memory_mb=memory,
         request_mb=min(memory, verdict.total_mb) if runtime.device == "cpu" else memory,
         gpus=verdict.tensor_parallel if runtime.device == "gpu" else 0,
         usual_image=runtime.image == known.get(default_runtime).image,
+        timeout_s=options.timeout_s,
     )
 
 
@@ -199,13 +213,21 @@ def _arguments(runtime: Runtime, kind: Kind, ask: Ask, verdict: Verdict, params:
     ]
 
 
-def _scaling(default: Scaling, asked: Scale) -> Scaling:
-    """The request over the runtime's defaults; a minimum above the maximum raises the maximum."""
+def _room(kind: Kind, verdict: Verdict) -> int | None:
+    """How many usual requests fit into a replica's cache at once; None where there is none."""
+    return _USUAL_SHARE * verdict.concurrency if kind == "generate" and verdict.concurrency else None
+
+
+def _scaling(default: Scaling, asked: Scale, room: int | None) -> Scaling:
+    """The request over the runtime's defaults; a minimum above the maximum raises the maximum.
+
+    room: beyond so many requests at once a replica would only let them wait.
+    """
     low = default.min if asked.min is None else asked.min
     return Scaling(
         min=low,
         max=max(low, asked.max or default.max),
-        target=asked.target or default.target,
+        target=asked.target or min(default.target, room or default.target),
         window_s=asked.window_s or default.window_s,
         retention_s=default.retention_s if asked.retention_s is None else asked.retention_s,
     )

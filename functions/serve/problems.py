@@ -35,6 +35,10 @@ class ClusterLimit(Unprocessable):
     """The cluster does not allow it"""
 
 
+class NotPinned(Unprocessable):
+    """The image is not pinned"""
+
+
 class DoesNotFit(Unprocessable):
     """The model does not fit the memory asked for"""
 

@@ -11,6 +11,8 @@ from msgspec import Meta, Struct, to_builtins
 # Bounds of autoscaling.knative.dev/window and /scale-to-zero-pod-retention-period (serving, annotation_validation.go).
 Window = Annotated[int, Meta(ge=6, le=3600)]
 Retention = Annotated[int, Meta(ge=0, le=3600)]
+# A day; what a cluster allows is usually less.
+TimeoutS = Annotated[int, Meta(ge=1, le=86_400)]
 # A gigabyte is less than the engine alone takes; the upper bound is 16 TB.
 MemoryMb = Annotated[int, Meta(ge=256, le=16_777_216)]
 # JSON scalars; which one a parameter takes is the runtime file's to say.
@@ -72,7 +74,10 @@ class RolloutOptions(Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 
 class ServeOptions(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """How to serve a model; memory_mb is that of a replica's container, which for `vllm-cpu` holds the model."""
+    """How to serve a model; memory_mb is that of a replica's container, which for `vllm-cpu` holds the model.
+
+    timeout_s: how long a call may take, its wait for a cold start included; without it as long as the model may need.
+    """
 
     name: str | None = None
     runtime: str | None = None
@@ -80,6 +85,7 @@ class ServeOptions(Struct, frozen=True, forbid_unknown_fields=True, omit_default
     scale: Scale = Scale()
     memory_mb: MemoryMb | None = None
     params: dict[str, ParameterValue] = {}
+    timeout_s: TimeoutS | None = None
     # How a server of this name goes over to it; no part of what is served, so records do not keep it.
     rollout: RolloutOptions | None = None
 
@@ -96,7 +102,7 @@ class ServeRequest(ServeOptions, frozen=True, forbid_unknown_fields=True, omit_d
 
     def options(self) -> ServeOptions:
         """The request without the model."""
-        return ServeOptions(self.name, self.runtime, self.gpu, self.scale, self.memory_mb, self.params)
+        return ServeOptions(self.name, self.runtime, self.gpu, self.scale, self.memory_mb, self.params, self.timeout_s)
 
 
 class ServePatch(Struct, frozen=True, forbid_unknown_fields=True):
@@ -112,6 +118,7 @@ class ServePatch(Struct, frozen=True, forbid_unknown_fields=True):
     scale: Scale | None = None
     memory_mb: MemoryMb | None = None
     params: dict[str, ParameterValue] = {}
+    timeout_s: TimeoutS | None = None
 
     def applied_to(self, options: ServeOptions) -> ServeOptions:
         """The options after this patch."""
@@ -126,4 +133,5 @@ class ServePatch(Struct, frozen=True, forbid_unknown_fields=True):
             scale=Scale(**scale),
             memory_mb=self.memory_mb or options.memory_mb,
             params=params,
+            timeout_s=self.timeout_s or options.timeout_s,
         )

@@ -103,7 +103,7 @@ class Driver:
         proof = await self._ask(rollout, plan) if rollout_steps.asks(rollout, sight) else None
         measures = await self._measure(rollout, sight) if rollout.state in _TRAFFIC else None
         verdict = gates.judge(rollout.options, measures, rollout.since, _now()) if measures else None
-        return _Seen(Facts(sight, "", plan.runtime.probe.start_s, _now(), proof, verdict), measures)
+        return _Seen(Facts(sight, "", plan.start_s, _now(), proof, verdict), measures)
 
     async def _sight(self, rollout: Rollout) -> Sight:
         namespace = self._desk.settings.namespace

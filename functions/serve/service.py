@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from functions.serve import limits
 from functions.serve.planning import Plan
 from functions.serve.settings import Settings
 
@@ -21,8 +22,6 @@ ROLLOUT_LABEL: Final = "torpor.dev/rollout"
 PORT: Final = 8080
 # What follows the latest revision, as soon as it is ready.
 LATEST: Final = ({"latestRevision": True, "percent": 100},)
-# config-defaults: max-revision-timeout-seconds. It bounds a call, its wait for a cold start included, and the drain.
-MAX_TIMEOUT_S: Final = 600
 # Config, tokenizer and caches of the engine; weights never touch the disk.
 SCRATCH_LIMIT: Final = "2Gi"
 # PyTorch's processes exchange tensors there; the default of 64 MiB is what kills them.
@@ -103,7 +102,7 @@ def knative_service(
         "spec": {
             "template": {
                 "metadata": {"labels": {**server.labels, **trial.labels}, "annotations": annotations},
-                "spec": _pod(server, plan, settings),
+                "spec": _pod(server, plan, settings, limits.timeout_s(plan, settings)),
             },
             "traffic": [dict(target) for target in targets],
         },
@@ -134,20 +133,21 @@ def _annotations(plan: Plan) -> dict[str, str]:
     }
     return {
         **{f"autoscaling.knative.dev/{name}": value for name, value in autoscaling.items()},
-        "serving.knative.dev/progress-deadline": f"{plan.runtime.probe.start_s}s",
+        "serving.knative.dev/progress-deadline": f"{plan.start_s}s",
         **plan.runtime.annotations,
     }
 
 
-def _pod(server: Server, plan: Plan, settings: Settings) -> Manifest:
+def _pod(server: Server, plan: Plan, settings: Settings, timeout_s: int) -> Manifest:
     return {
         # The namespace's default account, whose token an engine has no use for.
         "automountServiceAccountToken": False,
         # The engine has its own queue; a hard limit here would only hide it from the autoscaler.
         "containerConcurrency": 0,
-        "timeoutSeconds": MAX_TIMEOUT_S,
+        # It bounds a call, its wait for a cold start included, and the drain.
+        "timeoutSeconds": timeout_s,
         # A first token may have to wait for a cold start; without this line Knative would give it 300 s.
-        "responseStartTimeoutSeconds": MAX_TIMEOUT_S,
+        "responseStartTimeoutSeconds": timeout_s,
         "containers": [_container(server, plan, settings)],
         "volumes": [
             {"name": "scratch", "emptyDir": {"sizeLimit": SCRATCH_LIMIT}},
@@ -159,7 +159,7 @@ def _pod(server: Server, plan: Plan, settings: Settings) -> Manifest:
 def _container(server: Server, plan: Plan, settings: Settings) -> Manifest:
     return {
         "name": "engine",
-        "image": _image(plan, settings),
+        "image": limits.image_of(plan, settings),
         "command": list(plan.runtime.command),
         "ports": [{"name": "http1", "containerPort": PORT}],
         "env": _environment(server, plan, settings),
@@ -176,10 +176,6 @@ def _container(server: Server, plan: Plan, settings: Settings) -> Manifest:
         },
         "volumeMounts": [{"name": "scratch", "mountPath": "/tmp"}, {"name": "shm", "mountPath": "/dev/shm"}],  # noqa: S108  # the volume that is mounted there
     }
-
-
-def _image(plan: Plan, settings: Settings) -> str:
-    return settings.engine_image if plan.usual_image and settings.engine_image else plan.runtime.image
 
 
 def _environment(server: Server, plan: Plan, settings: Settings) -> list[Manifest]:
@@ -217,7 +213,7 @@ def _probes(plan: Plan) -> Manifest:
     get = {"path": probe.path, "port": PORT}
     times = {"periodSeconds": probe.period_s, "timeoutSeconds": probe.timeout_s}
     return {
-        "startupProbe": {"httpGet": get, **times, "failureThreshold": probe.start_s // probe.period_s},
+        "startupProbe": {"httpGet": get, **times, "failureThreshold": plan.start_s // probe.period_s},
         "readinessProbe": {"httpGet": {"path": probe.path}, **times, "failureThreshold": 3, "successThreshold": 1},
     }
 

@@ -98,7 +98,7 @@ class Prompter(Asker):
 
     async def ask(self, host: str, path: str, body: bytes, **_: Any) -> Answer:
         """The candidate's answer."""
-        tag, _, name = host.partition(".")[0].partition("-")
+        tag, name = host.partition(".")[0].split("-", 1)
         assert (tag, self.stage is not None, msgspec.json.decode(body)["model"]) == ("candidate", True, name)
         assert self.stage is not None
         revision = self.stage.tagged(name)
