@@ -1,5 +1,6 @@
 """A ModelServe resource becomes a server, says what became of it, and takes its server along when it goes."""
 
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import yaml
 from kn_model.local.admission.admit import admit
 from kn_model.local.objects.kinds import CUSTOM_RESOURCE_DEFINITION, SERVICE, Kind, Object
 from tests.integration.serve.stage import stage
-from tests.integration.serve.world import NAMESPACE, World, add_model, world
+from tests.integration.serve.world import NAMESPACE, Killed, World, add_model, world
 
 DEFINITION = Path(__file__).parents[3] / "knative" / "base" / "serve" / "modelserve.yaml"
 TOKEN = "model.torpor.dev/auth-token"
@@ -322,3 +323,37 @@ async def test_somebody_else_writes_the_resource_meanwhile(resources: Resources)
     assert resources.get()["status"]["observedGeneration"] == 2
     resources.world.cluster.faults = [(409, "the object has been modified")] * 3
     assert (await resources.change(replicas=3))[0] == 503
+
+
+@pytest.mark.parametrize("calls", range(6))
+async def test_killed_after_any_call(resources: Resources, calls: int) -> None:
+    """While it is made and shown: the event comes again, and there is one server, one Service, and a status that knows both."""
+    resources.world.api.calls_left = calls
+    with contextlib.suppress(Killed):
+        await resources.make()
+    resources.world.api.calls_left = -1
+    # The kill took what was being delivered along: a tick brings it back after a minute.
+    await resources.world.db.execute("UPDATE server_records SET updated_at = now() - interval '1 hour'")
+    await resources.tell(change="add")
+    await resources.world.tick()
+    await resources.world.deliver()
+    rows = await resources.world.db.fetch("SELECT uuid FROM server_records WHERE status <> 'deleted'")
+    assert ([row["uuid"] for row in rows], resources.world.cluster.names(SERVICE)) == (
+        [resources.get()["status"]["serverUuid"]],
+        ["smol"],
+    )
+    assert resources.said() == ("Unknown", "Deploying")
+
+
+@pytest.mark.parametrize("calls", range(3))
+async def test_killed_after_any_call_while_it_is_deleted(resources: Resources, calls: int) -> None:
+    """Nothing is left behind."""
+    await resources.make()
+    resources.world.api.calls_left = calls
+    with contextlib.suppress(Killed):
+        await resources.delete()
+    resources.world.api.calls_left = -1
+    await resources.world.tick()
+    await resources.world.deliver()
+    assert (resources.world.cluster.names(SERVICE), await resources.world.status("smol")) == ([], ("deleted", None))
+    assert await resources.world.db.fetch("SELECT name FROM modelserves") == []
