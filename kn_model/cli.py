@@ -30,6 +30,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "chat": ("chat", "Talk to a model; a sleeping one wakes."),
     "infer": ("infer", "Ask a model without waiting; the answer is kept."),
     "rm": ("rm", "Remove a model, its server, or both."),
+    "gc": ("gc", "Free the space of content that no model refers to."),
     "logs": ("logs", "Show the log of a function or a model."),
     "deadletters": ("deadletters", "List events that nobody could take, or send them again."),
     "keys": ("keys", "Create, list and revoke API keys."),

@@ -132,8 +132,23 @@ class ServerDetailRecord(ServerRecord):
     cold_starts: list[ColdStartsRecord]
 
 
+class StorageRecord(TypedDict):
+    """Bytes of a model: what other models have too, and what is its own."""
+
+    shared_bytes: int
+    unique_bytes: int
+
+
+class SignatureRecord(TypedDict):
+    """What was found about a model's signature: verified, absent or invalid."""
+
+    outcome: str
+    key: str | None
+    detail: str | None
+
+
 class ModelRecord(TypedDict):
-    """A model: what was asked for, how far its download is, what serves it. `files` is null in lists."""
+    """A model: what was asked for, how far its download is, what serves it. `files` and `storage` are null in lists."""
 
     uuid: str
     name: str
@@ -149,6 +164,8 @@ class ModelRecord(TypedDict):
     created_at: str
     server: ServerRecord | None
     files: list[FileRecord] | None
+    storage: NotRequired[StorageRecord | None]
+    signature: NotRequired[SignatureRecord | None]
 
 
 class InferenceRecord(TypedDict):

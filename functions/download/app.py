@@ -5,6 +5,7 @@ which carries no token: `kit.trust` says what is believed there. The front door 
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from functions.download.pulls import Pulls
-from functions.download.requests import PullRequest
+from functions.download.requests import CollectRequest, PullRequest
 from functions.download.settings import Settings
 from functions.kit import app, bus, events
 from functions.kit.bus import Bus
@@ -70,6 +71,7 @@ def routes(pulls: Pulls, workshop: "Callable[[], Workshop]", caller: Verifies, t
     }
     return [
         Route("/models", calls.pull, methods=["POST"]),
+        Route("/models/gc", calls.collect, methods=["POST"]),
         Route("/models/{model}", calls.delete, methods=["DELETE"]),
         Route("/models/{model}/retry", calls.retry, methods=["POST"]),
         Route("/models/{model}/cancel", calls.cancel, methods=["POST"]),
@@ -106,6 +108,19 @@ class Calls:
         model_uuid = await self._pulls.delete(request.path_params["model"], await self._operator(request))
         await self._workshop().cleanup.delete_objects(model_uuid)
         return Response(status_code=204)
+
+    async def collect(self, request: Request) -> Response:
+        """Content that no model refers to: what went, or with dry_run what would go. now: without the grace period."""
+        await self._operator(request)
+        asked = await app.body(request, CollectRequest)
+        collector = self._workshop().collector
+        grace_s = 0.0 if asked.now else None
+        if asked.dry_run:
+            found = await collector.foresee(grace_s)
+        else:
+            await collector.look_for_leftovers(everywhere=True)
+            found = await collector.collect(grace_s)
+        return app.json({"dry_run": asked.dry_run, **asdict(found)})
 
     async def _operator(self, request: Request) -> str:
         who = await self._caller.identify(request.headers.get("authorization"))

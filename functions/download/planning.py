@@ -4,10 +4,14 @@ Handlers are idempotent: a model that has files already gets events for those th
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from functions.download import models, names, plan, sources
-from functions.download.blobs import reuse
+from functions.download.blobs import reuse, room
+from functions.download.blobs.collector import Collector
+from functions.download.blobs.room import Budget, NoRoom
+from functions.download.blobs.space import Space
 from functions.download.files import SQL
 from functions.download.hub import Listing
 from functions.download.plan import RemoteFile
@@ -16,6 +20,7 @@ from functions.download.publish import Publisher
 from functions.download.sources import CatalogueSource, HubSource, WebSource
 from functions.download.states import MODEL, ModelCause, ModelState
 from functions.download.suppliers import Suppliers
+from functions.download.vouching import Vouching
 from functions.kit import actors, history
 from functions.kit.bus import Bus
 from functions.kit.db import Database
@@ -30,11 +35,24 @@ RETRY_AFTER_S = 5.0
 class Planner:
     """Plans downloads from every kind of source."""
 
-    def __init__(self, db: Database, bus: Bus, suppliers: Suppliers, publisher: Publisher) -> None:
+    def __init__(  # noqa: PLR0913  # what a plan depends on
+        self,
+        db: Database,
+        bus: Bus,
+        suppliers: Suppliers,
+        publisher: Publisher,
+        *,
+        vouching: Vouching,
+        space: Space,
+        collector: Collector,
+    ) -> None:
         self._db = db
         self._bus = bus
         self._suppliers = suppliers
         self._publisher = publisher
+        self._vouching = vouching
+        self._space = space
+        self._collector = collector
 
     async def on_model_requested(self, event: CloudEvent) -> None:
         """Handle the event. Raises Retry when the source or a dependency does not answer, Duplicate, BeingProcessed."""
@@ -59,7 +77,7 @@ class Planner:
         try:
             source = sources.parse(model["source"])
             listing = await self._suppliers.listing(source, model["quant_level"])
-            chosen = _chosen(source, listing, model)
+            chosen = self._vouching.with_signature(_chosen(source, listing, model), listing.files)
         except SourceUnwell as error:
             await self._db.execute(SQL.note_model, model_uuid, f"{error}; trying again, cancel to stop")
             raise Retry(max(error.after_s, RETRY_AFTER_S), str(error)) from error
@@ -68,9 +86,23 @@ class Planner:
         except (plan.Unplannable, names.UnsafeName) as error:
             await self._fail(event, model_uuid, "plan-refused", str(error))
         else:
-            await self._store(event, model, listing, chosen)
+            await self._admit(event, model, listing, chosen)
 
-    async def _store(self, event: CloudEvent, model: Any, listing: Listing, chosen: list[RemoteFile]) -> None:
+    async def _admit(self, event: CloudEvent, model: Any, listing: Listing, chosen: list[RemoteFile]) -> None:
+        """Store the plan if there is room for it; what is kept for a while though nobody refers to it makes room first."""
+        budget = await self._space.budget() if self._space.is_limited else None
+        try:
+            await self._store(event, model, listing, chosen, budget)
+        except NoRoom as first:
+            freed = (await self._collector.collect(0.0)).bytes
+            try:
+                await self._store(event, model, listing, chosen, _with(budget, freed))
+            except NoRoom:
+                await self._fail(event, model["uuid"], "no-room", str(first))
+
+    async def _store(
+        self, event: CloudEvent, model: Any, listing: Listing, chosen: list[RemoteFile], budget: Budget | None
+    ) -> None:
         model_uuid, repository = model["uuid"], model["hf_name"]
         total = sum(file.size for file in chosen)
         levels = {level for file in chosen if (level := plan.quant_level(file.path))}
@@ -81,6 +113,7 @@ class Planner:
             if await unit.connection.fetchval(SQL.pin_model, model_uuid, *pinned) is None:
                 await history.refused(unit, MODEL, Attempt(model_uuid, state, ModelCause.PLANNED))
                 return
+            before = await room.taken(unit) if budget else 0
             await unit.connection.execute(
                 SQL.add_files,
                 model_uuid,
@@ -92,6 +125,8 @@ class Planner:
                 [listing.etags.get(file.path) for file in chosen],
             )
             here = await reuse.take_stored(unit, model_uuid, repository, chosen, listing)
+            if budget is not None:
+                budget.check(before, await room.taken(unit))
             # Large files first: they decide when the model is there.
             for file in sorted(chosen, key=lambda file: -file.size):
                 if file.path not in here:
@@ -121,6 +156,11 @@ class Planner:
         async with self._bus.transaction(cause=event) as unit:
             state = await unit.connection.fetchval(SQL.lock_model, model_uuid)
             await history.refused(unit, MODEL, Attempt(model_uuid, state, ModelCause.PLANNED))
+
+
+def _with(budget: Budget | None, freed: int) -> Budget | None:
+    """The same after so many bytes went: the store's own figure may lag behind."""
+    return budget if budget is None or budget.free is None else replace(budget, free=budget.free + freed)
 
 
 def _chosen(source: sources.Source, listing: Listing, model: Mapping[str, Any]) -> list[RemoteFile]:

@@ -10,13 +10,14 @@ from typing import Any
 
 import msgspec
 
-from functions.download import facts, manifest, models
+from functions.download import facts, manifest, models, signatures
 from functions.download.blobs import shelf
 from functions.download.blobs.shelf import Missing, Shelf
 from functions.download.cleanup import Cleanup
 from functions.download.files import SQL
 from functions.download.manifest import IncompleteModel, StoredFile
 from functions.download.states import FILE, MODEL, ModelCause, ModelState
+from functions.download.vouching import Vouching
 from functions.kit import history
 from functions.kit.bus import Bus
 from functions.kit.db import Database
@@ -30,12 +31,15 @@ _LOG = logging.getLogger("torpor.download")
 class Publisher:
     """Publishes models whose files are all verified; calling it for any other model does nothing."""
 
-    def __init__(self, db: Database, bus: Bus, objects: Objects, cleanup: Cleanup, blobs: Shelf) -> None:
+    def __init__(  # noqa: PLR0913  # what the last step touches
+        self, db: Database, bus: Bus, objects: Objects, cleanup: Cleanup, blobs: Shelf, *, vouching: Vouching
+    ) -> None:
         self._db = db
         self._bus = bus
         self._objects = objects
         self._cleanup = cleanup
         self._blobs = blobs
+        self._vouching = vouching
 
     async def publish(self, model_uuid: str) -> None:
         """Make the model available, or failed when its files do not make one. Raises Retry."""
@@ -49,9 +53,12 @@ class Publisher:
             await self._want_again(model, files)
             return
         try:
-            metadata = await facts.gather(files, self._read)
+            refusal = await self._vouched(model_uuid, files)
+            metadata = {} if refusal else await facts.gather(files, self._read)
         except IncompleteModel as error:
-            await self._refuse(model_uuid, str(error))
+            refusal = "model-invalid", str(error)
+        if refusal is not None:
+            await self._refuse(model_uuid, *refusal)
             return
         await self._announce(model, files, metadata)
 
@@ -82,9 +89,17 @@ class Publisher:
             for row in await unit.connection.fetch(shelf.SQL.want_again, *arguments):
                 unit.emit(FileRequested(model["uuid"], row["path"], 0))
 
-    async def _refuse(self, model_uuid: str, reason: str) -> None:
+    async def _vouched(self, model_uuid: str, files: Sequence[StoredFile]) -> tuple[str, str] | None:
+        """Keep what became of the signature, and answer why the policy refuses the model, if it does."""
+        found = [file for file in files if file.path == signatures.FILE and file.size <= signatures.MAX_BYTES]
+        bundle = await self._read(found[0], 0, found[0].size) if found else None
+        verdict = self._vouching.judge(bundle, {file.path: file.sha256 for file in files})
+        await self._db.execute(SQL.keep_signature, model_uuid, verdict.document() if verdict else None)
+        return self._vouching.refusal(verdict)
+
+    async def _refuse(self, model_uuid: str, code: str, reason: str) -> None:
         async with self._bus.transaction() as unit:
-            await models.fail(unit, model_uuid, ModelCause.REFUSED, "model-invalid", reason)
+            await models.fail(unit, model_uuid, ModelCause.REFUSED, code, reason)
         await self._cleanup.abort_uploads(model_uuid)
 
     async def _read(self, file: StoredFile, start: int, end: int) -> bytes:

@@ -12,6 +12,13 @@ Level = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,49}$"
 Patterns = Annotated[list[Pattern], msgspec.Meta(max_length=64)]
 
 
+class CollectRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `POST /models/gc`. now: what nobody refers to goes at once, without the grace period."""
+
+    dry_run: bool = False
+    now: bool = False
+
+
 class PullRequest(msgspec.Struct, forbid_unknown_fields=True):
     """The body of `POST /models`. serve: true, false, or the body of `POST /serve` without the model."""
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from functions.download.signatures import Policy as SignaturePolicy
 from functions.kit.platform import Platform
 from functions.kit.settings import Secret, setting
 
@@ -67,6 +68,33 @@ class Settings(Platform):
         env="TORPOR_MLFLOW_ARTIFACTS",
         why="the s3:// address that a server which hands out artifacts itself keeps them at (its --artifacts-destination)",
     )
+    store_quota_bytes: int = setting(
+        0,
+        env="TORPOR_STORE_QUOTA_BYTES",
+        unit="bytes",
+        why="what all models together may take, each content once; 0 is no limit. A plan that goes past it is refused",
+    )
+    store_status_url: str = setting(
+        "",
+        env="TORPOR_STORE_STATUS_URL",
+        why="the status page of SeaweedFS's volume server, which says what is free; empty: S3 itself has no word for it",
+    )
+    blob_grace_s: float = setting(
+        3600.0,
+        env="TORPOR_BLOB_GRACE_SECONDS",
+        unit="s",
+        why="how long content stays after the last model that has it was deleted: pulled again meanwhile, it costs nothing",
+    )
+    signature_policy: SignaturePolicy = setting(
+        SignaturePolicy.NONE,
+        env="TORPOR_SIGNATURE_POLICY",
+        why="none: model signatures are not looked at; if-present: one that is there has to hold; required: no model without",
+    )
+    signature_keys: str = setting(
+        "",
+        env="TORPOR_SIGNATURE_KEYS",
+        why="public keys of who may sign models, PEM, one after the other: EC P-256, P-384, P-521 or Ed25519",
+    )
     slice_s: float = setting(
         20.0,
         env="TORPOR_SLICE_SECONDS",
@@ -81,10 +109,19 @@ class Settings(Platform):
         why="smallest multipart part; S3 wants 5 MiB at least, and at 50 MB/s per connection 8 MiB take 0.2 s",
     )
     parts_in_flight: int = setting(
-        4, env="TORPOR_PARTS_IN_FLIGHT", unit="parts", why="ranges of one file that are fetched side by side"
+        8,
+        env="TORPOR_PARTS_IN_FLIGHT",
+        unit="parts",
+        why="ranges of one file that are fetched side by side: content hosts give a connection about 50 MB/s",
+    )
+    workers_per_file: int = setting(
+        4,
+        env="TORPOR_WORKERS_PER_FILE",
+        unit="instances",
+        why="slices that work on one large file at the same time; SHA-256 of it in order follows at 1 GB/s at most",
     )
     buffer_bytes: int = setting(
-        48 * MIB,
+        64 * MIB,
         env="TORPOR_BUFFER_BYTES",
         unit="bytes",
         why="memory for parts of all files of one instance together, which bounds its size whatever the models'",

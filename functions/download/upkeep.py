@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from functions.download.blobs.collector import Collector
 from functions.download.cleanup import Cleanup
 from functions.download.files import SQL
 from functions.kit.bus import Bus
@@ -15,10 +16,11 @@ STALLED_S: Final = 60.0
 class Upkeep:
     """What makes lost events and dead workers a delay instead of a loss."""
 
-    def __init__(self, db: Database, bus: Bus, cleanup: Cleanup) -> None:
+    def __init__(self, db: Database, bus: Bus, cleanup: Cleanup, collector: Collector) -> None:
         self._db = db
         self._bus = bus
         self._cleanup = cleanup
+        self._collector = collector
 
     async def on_tick(self, _: CloudEvent) -> None:
         """Handle a tick. Not marked in the inbox: doing it twice does nothing more."""
@@ -29,3 +31,5 @@ class Upkeep:
             for row in await unit.connection.fetch(SQL.stalled_files, STALLED_S):
                 unit.emit(FileRequested(row["model_uuid"], row["path"], 0))
         await self._cleanup.leftovers()
+        await self._collector.collect()
+        await self._collector.look_for_leftovers()

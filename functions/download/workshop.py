@@ -8,7 +8,10 @@ from functools import partial
 
 from yarl import URL
 
+from functions.download import signatures
+from functions.download.blobs.collector import Collector
 from functions.download.blobs.shelf import Shelf
+from functions.download.blobs.space import Space
 from functions.download.buckets import Buckets
 from functions.download.buffers import Buffers
 from functions.download.catalogue import Catalogues
@@ -28,6 +31,7 @@ from functions.download.sources import BucketSource, CatalogueSource, FolderSour
 from functions.download.suppliers import Suppliers
 from functions.download.transfer import Copier, Limits, Transfer
 from functions.download.upkeep import Upkeep
+from functions.download.vouching import Vouching
 from functions.download.web import Web
 from functions.kit.bus import Bus
 from functions.kit.db import Database
@@ -37,11 +41,12 @@ from functions.kit.settings import Secret
 
 @dataclass(frozen=True, slots=True)
 class _Http:
-    """The ways to the hub, to whatever a user names, and to MLflow: each trusts other hosts and carries another token."""
+    """The ways to the hub, to whatever a user names, to MLflow, and to the store's status page: each trusts other hosts and carries another token."""
 
     hub: SourceHttp
     web: SourceHttp
     registry: SourceHttp
+    store: SourceHttp
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +71,25 @@ class Workshop:
             hub=_trusting(settings, settings.hf_endpoint, settings.hf_token),
             web=SourceHttp(source_guard(settings.allowed_source_hosts), settings.stall_s, Secret(""), None),
             registry=_trusting(settings, settings.mlflow_url, settings.mlflow_token),
+            store=_trusting(settings, settings.store_status_url, Secret("")),
         )
         rows = FileRows(db)
-        limits = Limits(settings.slice_s, settings.part_bytes, settings.parts_in_flight)
+        limits = Limits(settings.slice_s, settings.part_bytes, settings.parts_in_flight, settings.workers_per_file)
         carrying = _Carrying(objects, rows, Buffers(settings.buffer_bytes), limits)
         self.cleanup = Cleanup(db, objects)
         self.blobs = Shelf(db, objects)
-        publisher = Publisher(db, bus, objects, self.cleanup, self.blobs)
+        self.collector = Collector(db, objects, settings.blob_grace_s)
+        vouching = Vouching(settings.signature_policy, signatures.load_keys(settings.signature_keys))
+        publisher = Publisher(db, bus, objects, self.cleanup, self.blobs, vouching=vouching)
         suppliers = _suppliers(settings, self._http, carrying)
-        self.planner = Planner(db, bus, suppliers, publisher)
+        space = Space(settings.store_quota_bytes, settings.store_status_url, self._http.store)
+        self.planner = Planner(db, bus, suppliers, publisher, vouching=vouching, space=space, collector=self.collector)
         self.slices = Slices(bus, rows, suppliers, publisher, objects, self.cleanup, self.blobs)
-        self.upkeep = Upkeep(db, bus, self.cleanup)
+        self.upkeep = Upkeep(db, bus, self.cleanup, self.collector)
 
     async def close(self) -> None:
         """Close the sessions towards sources: for tests, which outlive their function."""
-        for http in (self._http.hub, self._http.web, self._http.registry):
+        for http in (self._http.hub, self._http.web, self._http.registry, self._http.store):
             await http.close()
 
 

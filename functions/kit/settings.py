@@ -7,6 +7,7 @@ Every `main.py` calls `load(Settings, os.environ)`; nothing else reads the envir
 import dataclasses
 import tomllib
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, NewType, TypeVar, get_type_hints
 
@@ -93,11 +94,20 @@ def _as_text(value: object) -> str:
 
 def _convert(name: str, text: str, kind: object) -> object:
     try:
+        if isinstance(kind, type) and issubclass(kind, StrEnum):
+            return _one_of(kind, text)
         return _PARSERS[kind](text)
     except KeyError:
         raise SettingsError(f"{name}: settings of type {kind} are not supported") from None
     except ValueError as error:
         raise SettingsError(f"{name}: {error}") from None
+
+
+def _one_of(kind: type[StrEnum], text: str) -> StrEnum:
+    try:
+        return kind(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is none of {', '.join(kind)}") from None
 
 
 def _parse_bool(text: str) -> bool:

@@ -45,11 +45,27 @@ class FileView(msgspec.Struct, frozen=True):
     error: str | None
 
 
+class StorageView(msgspec.Struct, frozen=True):
+    """Bytes of a model's verified content: what other models have too, and what is its own. Each content once."""
+
+    shared_bytes: int
+    unique_bytes: int
+
+
+class SignatureView(msgspec.Struct, frozen=True):
+    """What was found about a model's signature: verified (by which key), absent, or invalid (and why)."""
+
+    outcome: str
+    key: str | None
+    detail: str | None
+
+
 class ModelView(msgspec.Struct, frozen=True):
     """One model. `files` is null in lists. Sums count what is stored and verified or under way.
 
     phase: planning, queued, transferring, waiting (after an error), verifying or publishing while it is downloading, else
-    its status. error: why it failed, or what its download waits for.
+    its status. error: why it failed, or what its download waits for. storage and signature: of one model alone; null where
+    the installation does not ask for signatures.
     """
 
     uuid: str
@@ -69,6 +85,8 @@ class ModelView(msgspec.Struct, frozen=True):
     updated_at: datetime
     server: ServerView | None
     files: Sequence[FileView] | None = None
+    storage: StorageView | None = None
+    signature: SignatureView | None = None
 
 
 def transfer_of(row: Mapping[str, Any]) -> progress.Transfer:
@@ -162,7 +180,13 @@ async def find_model(db: Rows, name: str, now: datetime) -> ModelView:
     files = await db.fetch(SQL.list_files, row["uuid"])
     servers = await _servers(db, [row["uuid"]])
     view = model_view(row, map(transfer_of, files), servers.get(row["uuid"]), now)
-    return msgspec.structs.replace(view, files=[file_view(file, now) for file in files])
+    stored = await db.fetchrow(SQL.storage_of_model, row["uuid"])
+    return msgspec.structs.replace(
+        view,
+        files=[file_view(file, now) for file in files],
+        storage=StorageView(stored["shared_bytes"], stored["unique_bytes"]),
+        signature=msgspec.convert(stored["signature"], SignatureView | None),
+    )
 
 
 async def find_uuid(db: Rows, name: str) -> str:

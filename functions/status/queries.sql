@@ -37,6 +37,19 @@ LIMIT 1;
 SELECT model_uuid, path, size_bytes, sha256, status, bytes_done, rate_bps, error, updated_at
 FROM model_files WHERE model_uuid = $1 ORDER BY path;
 
+-- name: storage_of_model
+-- What of a model's content other models have too, what would go with it, and what was found about its signature.
+SELECT coalesce(sum(own.size_bytes) FILTER (WHERE own.shared), 0)::bigint AS shared_bytes,
+       coalesce(sum(own.size_bytes) FILTER (WHERE NOT own.shared), 0)::bigint AS unique_bytes,
+       (SELECT signature FROM model_records WHERE uuid = $1) AS signature
+FROM (
+    SELECT DISTINCT ON (f.sha256) f.size_bytes, EXISTS (
+        SELECT 1 FROM model_files o JOIN model_records m ON m.uuid = o.model_uuid
+        WHERE o.sha256 = f.sha256 AND o.model_uuid <> f.model_uuid AND m.status IN ('downloading', 'available')
+    ) AS shared
+    FROM model_files f WHERE f.model_uuid = $1 AND f.status = 'verified'
+) AS own;
+
 -- name: list_moving_files
 -- The files of these models that are being transferred: what a page's rates are made of.
 SELECT model_uuid, path, size_bytes, sha256, status, bytes_done, rate_bps, error, updated_at
@@ -155,6 +168,12 @@ DELETE FROM wakes
 WHERE (revision, woken_at) IN (
     SELECT revision, woken_at FROM wakes WHERE woken_at < now() - interval '30 days' LIMIT 10000
 );
+
+-- name: note_consumption
+-- What one of a server's engines uses, while that differs enough to be worth a write a second.
+UPDATE server_records SET memory_usage_mb = $3::float8::int, cpu_usage_percent = $4
+WHERE namespace = $1 AND service_name = $2 AND status NOT IN ('deleted', 'asleep')
+  AND (abs(memory_usage_mb - $3::float8) >= 8 OR abs(cpu_usage_percent - $4) >= 5);
 
 -- name: note_measured
 -- The rollouts under way of a server whose usage was just stored, each at most once a second: the first usage of a second

@@ -7,7 +7,7 @@ import click
 from kn_model.command import JSON, command
 from kn_model.commands.ls import state
 from kn_model.output import age, duration, print_json, rate, size, table
-from kn_model.records import FileRecord, ModelRecord, ServerRecord
+from kn_model.records import FileRecord, ModelRecord, ServerRecord, SignatureRecord
 
 
 @command("show", examples="kn model show SmolLM2-135M-Instruct\nkn model show smollm2-135m-instruct -o json")
@@ -35,6 +35,12 @@ def lines(model: ModelRecord) -> Iterator[str]:
     if model["error"]:
         yield f"Error:     {model['error']}"
     yield f"Size:      {size(model['bytes_done'])} of {size(model['bytes_total'])}"
+    stored = model.get("storage")
+    if stored and stored["shared_bytes"]:
+        yield f"Storage:   {size(stored['unique_bytes'])} its own, {size(stored['shared_bytes'])} shared with other models"
+    signature = model.get("signature")
+    if signature:
+        yield f"Signature: {signature['outcome']}{_why(signature)}"
     if model["status"] == "downloading":
         yield f"Rate:      {rate(model['rate_bps'])}, {duration(model['eta_s'])} left"
     yield f"Age:       {age(model['created_at'])}"
@@ -44,6 +50,12 @@ def lines(model: ModelRecord) -> Iterator[str]:
         header = ("FILE", "STATUS", "SIZE", "DONE", "RATE", "LEFT", "SHA-256")
         yield from table(header, [_row(file) for file in model["files"]])
         yield from (f"{file['path']}: {file['error']}" for file in model["files"] if file["error"])
+
+
+def _why(signature: SignatureRecord) -> str:
+    if signature["key"]:
+        return f" (key {signature['key'][:12]})"
+    return f" ({signature['detail']})" if signature["detail"] else ""
 
 
 def _server_lines(server: ServerRecord | None) -> Iterator[str]:

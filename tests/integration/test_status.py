@@ -126,7 +126,8 @@ async def test_a_download_shows_bytes_rate_and_time_left(database: Database, htt
         ("c", 0.0, None),
     ]
     listed = (await get(http, "/models"))["models"][0]
-    assert listed | {"files": model["files"]} == model
+    assert listed | {name: model[name] for name in ("files", "storage")} == model
+    assert model["storage"] == {"shared_bytes": 0, "unique_bytes": 1000}
 
 
 async def test_an_unknown_size_makes_the_total_unknown(database: Database, http: httpx.AsyncClient) -> None:

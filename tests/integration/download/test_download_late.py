@@ -10,6 +10,8 @@ import pytest
 from aiohttp import web
 
 from functions.download.publish import Publisher
+from functions.download.signatures import Policy
+from functions.download.vouching import Vouching
 from functions.kit import events
 from functions.kit.events import Event, FileRequested, ModelRequested
 from tests.deliveries import signed
@@ -118,9 +120,7 @@ class Meanwhile:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._objects, name)
 
-    async def put(
-        self, key: str, data: bytes | bytearray, *, if_none_match: bool = False, if_match: str = ""
-    ) -> str:
+    async def put(self, key: str, data: bytes | bytearray, *, if_none_match: bool = False, if_match: str = "") -> str:
         """The last step before the record changes."""
         etag: str = await self._objects.put(key, data, if_none_match=if_none_match, if_match=if_match)
         await self._then()
@@ -140,7 +140,9 @@ async def test_a_model_is_published_once_and_never_against_its_state(
     await world_of.objects.put(f"models/{MODEL}/{FILE}", source.content)
     then = Meanwhile(world_of.objects, lambda: world_of.db.execute("UPDATE model_records SET status = $1", happens))
     workshop = world_of.workshop
-    publisher = Publisher(world_of.db, workshop.slices.bus, then, workshop.cleanup, workshop.blobs)
+    publisher = Publisher(
+        world_of.db, workshop.slices.bus, then, workshop.cleanup, workshop.blobs, vouching=Vouching(Policy.NONE, ())
+    )
     await publisher.publish(MODEL)
     assert (await world_of.model(MODEL))["status"] == state
     assert world_of.broker.types() == []
