@@ -201,11 +201,16 @@ class UsageRecord:
 
 @dataclass(frozen=True, slots=True)
 class UsageRecorded(Event):
-    """A batch of usage records from one instance of a server's engine."""
+    """A batch of usage records from one instance of a server's engine, and what that one uses itself.
+
+    memory_mb: of 2^20 bytes. cpu_percent: of one core, since the last batch. None where the engine cannot tell.
+    """
 
     TYPE: ClassVar[str] = "dev.torpor.usage.recorded.v1"
     server: str
     records: list[UsageRecord]
+    memory_mb: int | None = None
+    cpu_percent: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

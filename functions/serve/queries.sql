@@ -55,7 +55,10 @@ RETURNING *;
 -- name: move_server
 -- What the cluster last said, and the state that follows; started_at is when the server last became ready.
 UPDATE server_records
-SET status = $2::text, error = nullif($3, ''), observed = $4, revision = nullif($5, ''), updated_at = now(),
+SET status = $2::text, error = nullif($3, ''), observed = $4,
+    memory_usage_mb = CASE WHEN $2::text IN ('asleep', 'deleted') THEN 0 ELSE memory_usage_mb END,
+    cpu_usage_percent = CASE WHEN $2::text IN ('asleep', 'deleted') THEN 0 ELSE cpu_usage_percent END,
+    revision = nullif($5, ''), updated_at = now(),
     started_at = CASE WHEN $2::text = 'ready' AND status <> 'ready' THEN now() ELSE started_at END
 WHERE uuid = $1
 RETURNING *;

@@ -107,10 +107,19 @@ async def store(unit: Unit, event: CloudEvent, namespace: str) -> None:
     rows = [_row(batch.server, position, record) for position, record in enumerate(batch.records)]
     if not rows:
         return
+    # The server before its rollout, as everybody does who locks both.
+    if batch.memory_mb is not None and batch.cpu_percent is not None:
+        measured = (_bounded(batch.memory_mb), round(_bounded(batch.cpu_percent), 1))
+        await unit.connection.execute(SQL.note_consumption, namespace, batch.server, *measured)
     columns = [list(column) for column in zip(*rows, strict=True)]
     await unit.connection.execute(SQL.add_usage, event.source, event.id, *columns)
     for rollout in await unit.connection.fetch(SQL.note_measured, namespace, batch.server):
         unit.emit(RolloutMeasured(rollout["uuid"]))
+
+
+def _bounded(figure: float) -> float:
+    """A figure for people: what cannot be is no reason to lose the usage beside it."""
+    return min(max(figure, 0), _MAX_INT)
 
 
 def _row(server: str, position: int, record: UsageRecord) -> tuple[object, ...]:

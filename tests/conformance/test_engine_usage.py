@@ -77,3 +77,4 @@ def test_batches_are_cloudevents_of_this_server(engine: Engine) -> None:
     headers, data = engine.platform.events[-1]
     sent = (headers["ce-specversion"], headers["ce-type"], headers["ce-subject"], data["server"])
     assert sent == ("1.0", "dev.torpor.usage.recorded.v1", SERVER, SERVER)
+    assert (data["memory_mb"] > 10, data["cpu_percent"] >= 0) == (True, True)

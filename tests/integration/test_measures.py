@@ -15,7 +15,7 @@ from functions.kit.events import RolloutMeasured, UsageRecord, UsageRecorded
 from functions.status.app import routes
 from functions.status.deps import Deps
 from tests.deliveries import KEYRING, TRUST, signed
-from tests.integration.test_status import Admin, database, get  # noqa: F401  # database: a fixture
+from tests.integration.test_status import Admin, add_server, database, get  # noqa: F401  # database: a fixture
 from tests.nowhere import NO_OBJECTS
 
 RECORD = UsageRecord("r", "ann", None, "m", 10, 5, "2026-01-31T00:00:00Z", 12, 200, True, "s-00002", 7)
@@ -126,3 +126,27 @@ async def test_a_busy_server_is_told_of_once_a_second(
     await database.execute("UPDATE rollouts SET measured_at = now() - interval '2 seconds'")
     await used(http, "5")
     assert [(RolloutMeasured.TYPE, "mine")] * 2 == wire.taken
+
+
+async def used_by(http: httpx.AsyncClient, event_id: str, memory_mb: Any, cpu_percent: Any) -> int:
+    """Deliver a batch of an engine that uses so much."""
+    own = {"memory_mb": memory_mb, "cpu_percent": cpu_percent}
+    return await used(http, event_id, {"server": "s", "records": [msgspec.to_builtins(RECORD)], **own})
+
+
+async def test_what_an_engine_uses_is_shown_while_it_is_awake(
+    database: Database,  # noqa: F811  # the fixture
+    http: httpx.AsyncClient,
+) -> None:
+    """Of the one that reported last; a little more or less is no news, and what cannot be loses no usage."""
+    await add_server(database, "u", "m", "s")
+    seen = []
+    for number, told in enumerate([(900, 150.25), (903, 151.0), (None, None), (2**40, -1.0)]):
+        assert await used_by(http, str(number), *told) == 204
+        server = await get(http, "/status/s")
+        seen.append((server["memory_usage_mb"], server["cpu_usage_percent"]))
+    assert seen == [(900, 150.2), (900, 150.2), (900, 150.2), (2**31 - 1, 0.0)]
+    await database.execute("UPDATE server_records SET status = 'asleep', memory_usage_mb = 0")
+    await used_by(http, "late", 900, 1.0)
+    assert (await get(http, "/status/s"))["memory_usage_mb"] == 0
+    assert await database.fetchval("SELECT count(*) FROM usage") == 5

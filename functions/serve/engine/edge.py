@@ -14,6 +14,7 @@ from functions.kit import remote, trace
 from functions.kit.settings import load
 from functions.kit.signature import Keyring
 from functions.serve.engine import phases, routes
+from functions.serve.engine.consumption import Meter
 from functions.serve.engine.middleware import App, Deps, Middleware
 from functions.serve.engine.settings import EdgeSettings
 from functions.serve.engine.usage import HttpSender, Ledger, LogSender
@@ -24,7 +25,13 @@ _LOG = logging.getLogger("torpor.engine")
 def deps(settings: EdgeSettings) -> Deps:
     """What the middleware of a real engine works with: auth's keys over HTTP, usage to its sink."""
     sender = HttpSender(settings.usage_sink) if settings.usage_sink else LogSender()
-    ledger = Ledger(settings.server_name, sender, Keyring(engines=settings.event_keys), capacity=settings.usage_buffer)
+    ledger = Ledger(
+        settings.server_name,
+        sender,
+        Keyring(engines=settings.event_keys),
+        capacity=settings.usage_buffer,
+        look=Meter(in_pod=bool(settings.kubernetes)).look,
+    )
     return Deps(
         verifier=remote.verifier(settings.jwks_url, settings.verify_url),
         ledger=ledger,

@@ -21,6 +21,11 @@ class EdgeSettings:
     revision: str = setting(
         env="K_REVISION", default="", why="the revision that this engine is of, for its usage; Knative sets it"
     )
+    kubernetes: str = setting(
+        env="KUBERNETES_SERVICE_HOST",
+        default="",
+        why="every pod has it: what the engine uses is then what its container's cgroup counts",
+    )
     traceparent: str = setting(
         env="TRACEPARENT", default="", why="the trace in which this revision was made; its engine starts in that trace"
     )

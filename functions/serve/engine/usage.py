@@ -21,6 +21,7 @@ import msgspec
 from functions.kit import signature
 from functions.kit.events import CloudEvent, Event, UsageRecord, UsageRecorded, headers
 from functions.kit.signature import Keyring
+from functions.serve.engine.consumption import Consumption
 
 SOURCE: Final = "/torpor/engine"
 # A batch is at most 100 records of about 300 bytes: well under the 64 KiB that events keep to.
@@ -130,6 +131,7 @@ class Ledger:
         *,
         capacity: int,
         linger_s: float = LINGER_S,
+        look: Callable[[], Consumption | None] = lambda: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._server = server
@@ -137,6 +139,7 @@ class Ledger:
         self._keyring = keyring
         self._capacity = capacity
         self._linger_s = linger_s
+        self._look = look
         self._sleep = sleep
         self._waiting: deque[UsageRecord] = deque()
         self._news: deque[Event] = deque()
@@ -188,7 +191,9 @@ class Ledger:
         if self._news:
             return Batch(uuid.uuid4().hex, self._news.popleft())
         records = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-        return Batch(uuid.uuid4().hex, UsageRecorded(self._server, records))
+        used = self._look()
+        measured = (used.memory_mb, used.cpu_percent) if used else (None, None)
+        return Batch(uuid.uuid4().hex, UsageRecorded(self._server, records, *measured))
 
     async def _deliver(self, batch: Batch) -> None:
         body = msgspec.json.encode(batch.event)
