@@ -107,7 +107,7 @@ async def cuts(stage: Stage, dice: random.Random, count: int) -> Count:
         result.ended(row["error_code"] or row["status"], file, marks[name])
         if row["status"] != "available":
             stage.wrong.append(f"{model} after {total} cuts: {dict(row)}")
-        del stage.hub.files[name]
+        stage.hub.forget(name)
     result.seconds = time.monotonic() - started
     return result
 
@@ -144,7 +144,7 @@ async def kills(stage: Stage, dice: random.Random, count: int) -> Count:
         result.ended(row["error_code"] or row["status"], file, marks)
         if row["status"] != "available":
             stage.wrong.append(f"{model} after {len(marks)} kills: {dict(row)}")
-        del stage.hub.files[name]
+        stage.hub.forget(name)
     result.seconds = time.monotonic() - started
     return result
 
@@ -184,7 +184,7 @@ async def flips(stage: Stage, dice: random.Random, count: int) -> Count:
             if (await stage.ended(again))["status"] != "available":
                 stage.wrong.append(f"{again}, honest after a flip: {dict(await stage.status(again))}")
             await stage.inspect(again, file)
-        del stage.hub.files[name]
+        stage.hub.forget(name)
     result.seconds = time.monotonic() - started
     return result
 

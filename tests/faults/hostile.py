@@ -91,6 +91,8 @@ class Hostile:
     behave: Behave = lambda _: None
     files: dict[str, Shared] = field(default_factory=dict)
     commit: str = COMMIT
+    # So many files more in each repository's listing.
+    crowd: int = 0
     url: str = ""
     asked: list[Asked] = field(default_factory=list)
     _open: set[asyncio.StreamWriter] = field(default_factory=set)
@@ -99,6 +101,11 @@ class Hostile:
         """Add a repository `acme/<repository>` of one file."""
         self.files[repository] = Shared(content, path)
         return self.files[repository]
+
+    def forget(self, repository: str) -> None:
+        """A repository, its bytes, and who asked for them: thousands of models would fill the memory."""
+        del self.files[repository]
+        self.asked = [asked for asked in self.asked if asked.repository != repository]
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator["Hostile"]:
@@ -143,7 +150,8 @@ class Hostile:
             return Answer(404)
         lfs = {"sha256": file.promised, "size": len(file.content), "pointerSize": 1}
         sibling = {"rfilename": file.path, "size": len(file.content), "lfs": lfs}
-        document = {"sha": self.commit, "siblings": [sibling]}
+        crowd = [{"rfilename": f"shard-{number}.safetensors", "size": 1, "lfs": lfs} for number in range(self.crowd)]
+        document = {"sha": self.commit, "siblings": [sibling, *crowd]}
         return Answer(200, {"Content-Type": "application/json"}, json.dumps(document).encode())
 
     async def _send(self, writer: asyncio.StreamWriter, answer: Answer, asked: Asked | None) -> bool:

@@ -171,6 +171,14 @@ async def test_a_branch_that_moves_is_followed_no_further(world_of: Any, hostile
     assert {asked.path.split("/")[4] for asked in hostile.asked} == {COMMIT}
 
 
+@pytest.mark.usefixtures("shared")
+async def test_a_hundred_thousand_files_are_refused_before_the_first_byte(world_of: Any, hostile: Hostile) -> None:
+    """A plan has a limit, which its refusal names."""
+    hostile.crowd = 100_000
+    await fails(world_of, "plan-refused", "files are chosen", "include")
+    assert hostile.asked == []
+
+
 async def test_one_flipped_bit_is_refused_and_told(world_of: Any, hostile: Hostile, shared: Shared) -> None:
     """The same size, another digest: both are named. Nobody gets the file under the digest that was promised."""
 
