@@ -272,6 +272,23 @@ async def test_a_token_says_in_whose_name(resources: Resources, caplog: pytest.L
     assert "Bearer" not in caplog.text
 
 
+async def test_a_token_that_expired_goes_on_for_what_it_allowed(resources: Resources) -> None:
+    """A JWT lives an hour, a download may take longer. A changed spec needs a valid one; what serves goes on meanwhile."""
+    await add_model(resources.world.db, "m-9", "later", status="downloading")
+    await resources.make(token="operator", modelName="later")
+    resources.world.roles.expired.add("operator")
+    await resources.world.db.execute("UPDATE model_records SET status = 'available' WHERE uuid = 'm-9'")
+    await resources.world.event("dev.torpor.model.available.v1", {"model_uuid": "m-9", "model_name": "later"})
+    await resources.world.deliver()
+    assert (await resources.world.server("smol"))["actor"] == "a-operator"
+    await resources.report(*AWAKE, replicas=1)
+    assert resources.said() == ("True", "Serving")
+    await resources.change(replicas=4)
+    assert (resources.said(), resources.get()["status"]["state"]) == (("False", "InvalidToken"), "ready")
+    annotations = resources.world.cluster.service("smol")["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["autoscaling.knative.dev/max-scale"] == "1"
+
+
 @pytest.mark.parametrize(("token", "reason"), [("guessed", "InvalidToken"), ("user", "NotAllowed")])
 async def test_a_bad_token_does_nothing(resources: Resources, token: str, reason: str) -> None:
     """It does not fall back to the configured user; the message does not repeat it."""

@@ -192,13 +192,16 @@ class Broker:
         return [headers["ce-type"] for headers, _ in self.held]
 
 
+@dataclass
 class Roles:
-    """A verifier for which the credential is the role's name."""
+    """A verifier for which the credential is the role's name, as long as that has not expired."""
+
+    expired: set[str] = field(default_factory=set)
 
     async def identify(self, authorization: str | None) -> Identity:
         """`Bearer <role>`."""
         role = (authorization or "").removeprefix("Bearer ")
-        if role not in ACTIONS_OF_ROLE:
+        if role not in ACTIONS_OF_ROLE or role in self.expired:
             raise Unauthorized("no token")
         return Identity(f"a-{role}", role, ("*",), ACTIONS_OF_ROLE[role], 0.0)
 
@@ -212,6 +215,7 @@ class World:
     cluster: Cluster
     broker: Broker
     api: Mortal
+    roles: Roles
     count: int = 0
 
     async def event(self, kind: str, data: Any, *, id: str = "") -> httpx.Response:  # noqa: A002  # CloudEvents' word
@@ -317,14 +321,15 @@ async def world(database_url: str, credentials: Path, asker: Asker | None = None
         api = Mortal(kube, calls_left=-1)
         bus = Bus(db, "/torpor/serve", broker, KEYRING)
         asker = asker or Asker(settings.ingress_url, settings.inference_key)
-        deps = Deps(settings, db, bus, api, Roles(), Runtimes(), TRUST, settings.objects(), asker)
+        roles = Roles()
+        deps = Deps(settings, db, bus, api, roles, Runtimes(), TRUST, settings.objects(), asker)
         transport = httpx.ASGITransport(app.build(routes(deps), ready={}))
         caller = {"authorization": "Bearer operator"}
         async with httpx.AsyncClient(transport=transport, base_url="http://serve", headers=caller) as http:
             await add_model(db, "m-1", "smol")
             for name, role in (("a-operator", "operator"), ("a-admin", "admin"), ("somebody", "operator")):
                 await add_user(db, name, role)
-            yield World(http, db, cluster, broker, api)
+            yield World(http, db, cluster, broker, api, roles)
         await asker.close()
         await kube.close()
     await db.close()
