@@ -100,11 +100,11 @@ class Settings(Platform, Bucket):
         why="serve's own API key for asking models, which the setup Job makes and keeps in the Secret torpor-inference",
     )
     inference_at_once: int = setting(
-        60,
+        40,
         env="TORPOR_INFERENCE_AT_ONCE",
         unit="calls",
         why="asynchronous calls to models under way in all; each is held by an instance of serve, which has room for "
-        "other work besides (containerConcurrency in its manifest)",
+        "other work besides (containerConcurrency in its manifest), and by the Broker, which may bring no more at once",
     )
     inference_per_server: int = setting(
         0,
