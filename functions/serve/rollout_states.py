@@ -1,9 +1,10 @@
 """The states of a rollout: one new revision of a server on its way to all of the traffic. Pure.
 
-Decided ahead of the code that will move along it (ARCHITECTURE.md, «Where later work has its place»).
+Moved by `rollouts.move` alone, from what `rollout_steps` decides or a person does (docs/rollout.md).
 
 - candidate: the revision is made, tagged, at 0 %
-- warming: it is ready; a real prompt is asked and its answer looked at
+- warming: it is ready; a real prompt is asked and its answer looked at. Where there is room for one only, it has the
+  traffic by now, and the old revision's replicas end
 - stepping: it has a part of the traffic, which grows while the gates hold
 - paused: it keeps the part that it has until a person goes on
 - failed: it never got traffic, for it did not start or answered wrongly

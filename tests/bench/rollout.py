@@ -46,7 +46,7 @@ def _rollback(tiny: Rolling) -> Row:
     for _ in range(ROLLBACKS):
         with tiny.called():
             tiny.answers.clear()
-            tiny.roll("failing", steps=[50], min_requests=1000, max_error_rate=0)
+            tiny.roll("failing", steps=[50], min_requests=1000, max_error_rate=0, max_ttft_ratio=100)
             tiny.until(lambda: len(tiny.traffic()) == 2, "the candidate has traffic", _LOOK_S)
             candidate = tiny.service()["status"]["latestReadyRevisionName"]
             tiny.until(lambda gone=candidate: gone not in tiny.traffic(), "the traffic is back", _LOOK_S)  # type: ignore[misc]  # the name of this round

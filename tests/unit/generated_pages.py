@@ -31,8 +31,6 @@ from tests.deliveries import ENVIRONMENT
 DOCS: Final = Path(__file__).parents[2] / "docs"
 FUNCTIONS: Final = ("auth", "download", "serve", "status")
 MACHINES: Final[tuple[Machine[Any, Any], ...]] = (MODEL, FILE, SERVER, ROLLOUT, INFERENCE, EVALUATION, CANDIDATE)
-# ARCHITECTURE.md says what is designed and not built yet.
-PLANNED: Final = (ROLLOUT,)
 _ENVIRONMENT: Final = {
     **dict.fromkeys(
         (
@@ -65,11 +63,9 @@ def _states() -> str:
 
 def _diagram(machine: Machine[Any, Any]) -> str:
     back = [f"- {cause}: {reason}" for cause, reason in machine.back.items()]
-    note = ["Decided, and nothing moves along it yet.", ""] if machine in PLANNED else []
     lines = [
         f"## {machine.title}",
         "",
-        *note,
         "```mermaid",
         machine.mermaid(),
         "```",
