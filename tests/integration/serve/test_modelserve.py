@@ -1,4 +1,7 @@
-"""A ModelServe resource becomes a server, says what became of it, and takes its server along when it goes."""
+"""A ModelServe resource becomes a server, says what became of it, and takes its server along when it goes.
+
+The file is long because a resource has one life and every test is a turn that it can take.
+"""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -6,87 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from kn_model.local.admission.admit import admit
-from kn_model.local.objects.kinds import CUSTOM_RESOURCE_DEFINITION, SERVICE, Kind, Object
+from kn_model.local.objects.kinds import CUSTOM_RESOURCE_DEFINITION, SERVICE
+from tests.integration.serve.resources import Resources, resources_of
 from tests.integration.serve.stage import stage
-from tests.integration.serve.world import NAMESPACE, Killed, World, add_model, world
+from tests.integration.serve.world import NAMESPACE, Killed, add_model, world
 
-DEFINITION = Path(__file__).parents[3] / "knative" / "base" / "serve" / "modelserve.yaml"
-TOKEN = "model.torpor.dev/auth-token"
 AWAKE = (("Ready", "True", ""), ("Active", "True", ""))
 ASLEEP = (("Ready", "True", ""), ("Active", "False", "NoTraffic"))
-
-
-class Resources:
-    """The ModelServes of a world, changed as people change them; `tell` is the ApiServerSource."""
-
-    def __init__(self, of: World) -> None:
-        self.world = of
-        self.store = of.cluster.store
-
-    @property
-    def kind(self) -> Kind:
-        """As its definition makes it."""
-        (kind,) = self.store.custom_kinds()
-        return kind
-
-    async def make(self, name: str = "smol", token: str = "", **spec: Any) -> list[int]:
-        """Create one, and let everything happen that follows."""
-        annotations = {TOKEN: token} if token else {}
-        metadata = {"name": name, "namespace": NAMESPACE, "annotations": annotations}
-        wanted = {"modelName": "smol"} if not spec.keys() & {"modelName", "modelUuid", "minioPath"} else {}
-        spec = {**wanted, **spec}
-        await self.store.create(
-            {"apiVersion": self.kind.api_version, "kind": "ModelServe", "metadata": metadata, "spec": spec}
-        )
-        return await self.tell(name)
-
-    async def change(self, name: str = "smol", **patch: Any) -> list[int]:
-        """Change its spec, and let everything happen."""
-        await self.store.merge_patch(self.kind, NAMESPACE, name, {"spec": patch})
-        return await self.tell(name)
-
-    async def delete(self, name: str = "smol", *, told: bool = True) -> list[int]:
-        """Delete it; told: the event arrives."""
-        await self.store.delete(self.kind, NAMESPACE, name)
-        return await self.tell(name, "delete") if told else []
-
-    async def tell(self, name: str = "smol", change: str = "update") -> list[int]:
-        """One event about a resource, and what it leads to."""
-        reference = {"apiVersion": self.kind.api_version, "kind": "ModelServe", "name": name, "namespace": NAMESPACE}
-        answer = await self.world.event(f"dev.knative.apiserver.ref.{change}", reference)
-        return [answer.status_code, *await self.world.deliver()]
-
-    async def report(self, *conditions: tuple[str, str, str], replicas: int, name: str = "smol") -> None:
-        """The cluster says what became of the server."""
-        await self.world.tell(*await self.world.cluster.report(name, *conditions, replicas=replicas))
-
-    def get(self, name: str = "smol") -> Object:
-        """As it is stored."""
-        return self.store.get(self.kind, NAMESPACE, name)
-
-    def said(self, name: str = "smol", kind: str = "Ready") -> tuple[str, str]:
-        """Status and reason of a condition."""
-        found = next(each for each in self.get(name)["status"]["conditions"] if each["type"] == kind)
-        return found["status"], found["reason"]
-
-    def message(self, name: str = "smol") -> str:
-        """What Ready says to people."""
-        return str(next(each["message"] for each in self.get(name)["status"]["conditions"] if each["type"] == "Ready"))
 
 
 @pytest.fixture
 async def resources(database_url: str, tmp_path: Path) -> AsyncIterator[Resources]:
     """`serve`, acting for `somebody` where a resource carries no token, on a cluster that has the definition."""
     async with world(database_url, tmp_path, modelserve_actor="somebody") as running:
-        yield await _resources(running)
-
-
-async def _resources(of: World) -> Resources:
-    await of.cluster.store.create(admit(yaml.safe_load(DEFINITION.read_text(encoding="utf-8"))))
-    return Resources(of)
+        yield await resources_of(running)
 
 
 async def test_it_becomes_a_server(resources: Resources) -> None:
@@ -143,7 +80,7 @@ async def test_a_change_goes_the_way_of_a_patch(resources: Resources) -> None:
 async def test_another_model_is_rolled_out(database_url: str, tmp_path: Path) -> None:
     """Beside what serves, whose URL stays; taken back by hand, it is not tried again until the spec changes."""
     async with stage(database_url, tmp_path, modelserve_actor="somebody") as play:
-        resources = await _resources(play.world)
+        resources = await resources_of(play.world)
         await resources.make(rollout={"holdSeconds": 0, "minRequests": 5, "expect": "paris"})
         await play.until_ready()
         await resources.change(modelName="better")
@@ -300,7 +237,7 @@ async def test_a_bad_token_does_nothing(resources: Resources, token: str, reason
 async def test_without_a_token_and_a_configured_user_nothing_is_done(database_url: str, tmp_path: Path) -> None:
     """Whoever may create resources in the namespace is nobody that Torpor knows."""
     async with world(database_url, tmp_path) as running:
-        resources = await _resources(running)
+        resources = await resources_of(running)
         await resources.make()
         assert (resources.said(), running.cluster.names(SERVICE)) == (("False", "NotAllowed"), [])
         assert "TORPOR_MODELSERVE_ACTOR" in resources.message()
@@ -327,7 +264,7 @@ async def test_a_cluster_without_the_definition_loses_nothing(resources: Resourc
     """Nothing is concluded from a kind that is not known: a definition may be on its way back."""
     await resources.make()
     await resources.store.delete(CUSTOM_RESOURCE_DEFINITION, "", resources.kind.key)
-    await resources.world.tick()
+    assert await resources.world.tick() == 204
     await resources.world.deliver()
     assert resources.world.cluster.names(SERVICE) == ["smol"]
 
