@@ -93,6 +93,7 @@ def _options(spec: Mapping[str, Any], name: str) -> dict[str, Any]:
         "gpu": gpu,
         "scale": scale,
         "memory_mb": spec.get("memoryMb"),
+        "timeout_s": spec.get("timeoutSeconds"),
         "params": spec.get("params") or {},
     }
     return {option: value for option, value in found.items() if value is not None}

@@ -23,6 +23,7 @@ OPTIONS = {
     "runtime": "runtime",
     "gpu": "gpu",
     "memoryMb": "memory_mb",
+    "timeoutSeconds": "timeout_s",
     "params": "params",
     "scale": "scale",
     "rollout": "rollout",
