@@ -81,7 +81,7 @@ def common() -> set[tuple[str, str, int]]:
     return {
         *(("activator", who, 8012) for who in served),
         *(("kourier", who, 8012) for who in served),
-        *((who, "kourier", 8081) for who in served),
+        *((who, "kourier", 8081) for who in served if who != "auth"),
         *((who, "internet", 443) for who in ("download", "serve")),
         *(
             (who, address, 6443)
