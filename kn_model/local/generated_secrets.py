@@ -42,6 +42,7 @@ def s3(to: Credentials) -> Object:
             "bucket": to.bucket,
             "access-key": to.access_key,
             "secret-key": to.secret_key,
+            **({"status-url": to.status_url} if to.status_url else {}),
         },
     )
 

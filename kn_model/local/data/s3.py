@@ -14,13 +14,17 @@ EMPTY = hashlib.sha256(b"").hexdigest()
 
 @dataclass(frozen=True)
 class Credentials:
-    """How a client reaches a bucket: the same five values as the Secret `torpor-s3`."""
+    """How a client reaches a bucket: the same values as the Secret `torpor-s3`.
+
+    status_url: where the store says what it has free; empty where it does not.
+    """
 
     endpoint: str
     region: str
     access_key: str
     secret_key: str = field(repr=False)
     bucket: str
+    status_url: str = ""
 
 
 def sign(method: str, path: str, to: Credentials, now: datetime) -> dict[str, str]:

@@ -60,9 +60,10 @@ class Seaweed:
     def credentials(self) -> Credentials:
         """Where and as whom clients connect."""
         identity = json.loads((self.folder / "s3.json").read_text())["identities"][0]["credentials"][0]
-        port = json.loads((self.folder / "ports.json").read_text())["s3"]
+        listening = json.loads((self.folder / "ports.json").read_text())
         return Credentials(
-            endpoint=f"http://{ports.LOOPBACK}:{port}",
+            endpoint=f"http://{ports.LOOPBACK}:{listening['s3']}",
+            status_url=f"http://{ports.LOOPBACK}:{listening['volume']}/status",
             region=REGION,
             access_key=identity["accessKey"],
             secret_key=identity["secretKey"],
