@@ -10,7 +10,6 @@ from kn_model.local.objects.kinds import HTTP_ROUTE, REVISION, SERVICE
 from tests.integration.serve.world import NAMESPACE, Killed, World, add_model, world
 
 READY, AWAKE, ASLEEP = ("Ready", "True", ""), ("Active", "True", ""), ("Active", "False", "NoTraffic")
-CHANGED = "dev.knative.apiserver.resource"
 FAILED, NO_CPU = ("Ready", "False", "RevisionFailed"), ("ResourcesAvailable", "False", "Unschedulable")
 
 
@@ -34,29 +33,6 @@ async def test_killed_after_any_call_while_creating(serve: World, calls: int) ->
     assert (serve.cluster.names(SERVICE), serve.cluster.names(HTTP_ROUTE)) == (["smol"], [])
     assert serve.cluster.service("smol")["metadata"]["generation"] == 1
     assert await serve.status("smol") == ("deploying", None)
-
-
-@pytest.mark.parametrize("calls", range(3))
-async def test_killed_after_any_call_while_opening(serve: World, calls: int) -> None:
-    """A Service that became reachable: one route, and the record says `ready` only when it is there."""
-    await serve.running()
-    (told,) = await serve.cluster.report("smol", READY)
-    serve.api.calls_left = calls
-    with pytest.raises(Killed):
-        await serve.event(f"{CHANGED}.update", told, id="ready")
-    assert await serve.status("smol") == ("deploying", None)
-    assert (await serve.event(f"{CHANGED}.update", told, id="ready")).status_code == 204
-    assert (serve.cluster.names(HTTP_ROUTE), await serve.status("smol")) == (["model-smol"], ("ready", None))
-
-
-async def test_a_route_that_is_refused_is_shown(serve: World) -> None:
-    """In the API's own words, as where a cluster lacks the Gateway API."""
-    await serve.running()
-    serve.cluster.faults = [(404, "the server could not find the requested resource")] * 2
-    await serve.tell(*await serve.cluster.report("smol", READY))
-    assert await serve.deliver() == [204]
-    assert (await serve.status("smol"))[0] == "failed"
-    assert "could not find the requested resource" in str((await serve.status("smol"))[1])
 
 
 @pytest.mark.parametrize("calls", range(4))

@@ -52,24 +52,6 @@ async def test_the_record_says_where_and_how_large(serve: World) -> None:
     assert row["started_at"] is not None
 
 
-async def test_a_route_leads_in_once_the_service_can_be_reached(serve: World) -> None:
-    """Before that the gateway's own route says what the server is at; afterwards a later revision changes nothing."""
-    await serve.running()
-    seen = [(serve.cluster.names(SERVICE), serve.cluster.names(HTTP_ROUTE))]
-    for report in (UNREADY, READY, UNREADY):
-        await serve.tell(*await serve.cluster.report("smol", report))
-        seen.append((serve.cluster.names(SERVICE), serve.cluster.names(HTTP_ROUTE)))
-    assert seen == [(["smol"], [])] * 2 + [(["smol"], ["model-smol"])] * 2
-
-
-async def test_a_tick_opens_what_an_event_should_have(serve: World) -> None:
-    """The news that the Service is reachable was lost."""
-    await serve.running()
-    await serve.cluster.report("smol", READY)
-    await serve.tick()
-    assert (serve.cluster.names(HTTP_ROUTE), (await serve.status("smol"))[0]) == (["model-smol"], "ready")
-
-
 async def test_the_same_request_again_is_the_same_server(serve: World) -> None:
     """No second record, no second event."""
     first = await serve.http.post("/serve", json={"model": "smol", "memory_mb": 4096})
