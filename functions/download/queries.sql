@@ -76,7 +76,9 @@ UPDATE model_records SET signature = $2 WHERE uuid = $1;
 
 -- name: servers_of_model
 -- Who keeps a model from being deleted.
-SELECT service_name FROM server_records WHERE model_uuid = $1 AND status <> 'deleted' ORDER BY service_name;
+SELECT service_name FROM server_records WHERE model_uuid = $1 AND status <> 'deleted'
+UNION SELECT server_name FROM rollouts WHERE (model_uuid = $1 OR previous_model_uuid = $1) AND finished_at IS NULL
+ORDER BY service_name;
 
 -- name: live_upload
 -- Whether an upload still belongs to a file on its way.
