@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from kn_model.cluster import deploy, kind, secrets
+from kn_model.cluster.kubectl import Kubectl
 from kn_model.failure import Failure
 
 Object = dict[str, Any]
@@ -134,3 +135,76 @@ def test_what_is_built_is_what_dev_runs() -> None:
     kustomization = (root / "kustomization.yaml").read_text(encoding="utf-8")
     assert f"newName: {name}\n    newTag: {tag}\n" in kustomization
     assert f"engine-image: {kind.ENGINE}\n" in (root / "configmap.yaml").read_text(encoding="utf-8")
+
+
+def test_without_its_programs_no_cluster_is_begun(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`task cluster:up` ends with the whole list, and without having started anything."""
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert kind.main() == 1
+    said = capsys.readouterr().err
+    assert [] == [name for name in kind.PROGRAMS if f"\n  {name} " not in said.replace("    ", "  ")]
+
+
+RENDERED = """
+{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "torpor"}}
+---
+{"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "postgres"}, "spec": {"template": {"spec": {}}}}
+---
+{"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "seaweedfs"}, "spec": {"template": {"spec": {}}}}
+---
+{"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": {"name": "auth"}, "spec": {"template": {"spec": {}}}}
+"""
+
+
+class Recorded(Kubectl):
+    """A cluster that takes everything, or refuses at the dry run; `said` is what it was asked, in order."""
+
+    def __init__(self, *, refuses: bool = False) -> None:
+        super().__init__({})
+        self.said: list[str]
+        self.refuses: bool
+        object.__setattr__(self, "said", [])
+        object.__setattr__(self, "refuses", refuses)
+
+    def run(self, *arguments: str, given: str = "", timeout_s: float = 0) -> str:
+        """Note the call."""
+        del given, timeout_s
+        self.said.append(" ".join(arguments[:2]))
+        if self.refuses and "--dry-run=server" in arguments:
+            raise Failure("refused")
+        return RENDERED if arguments[0] == "kustomize" else ""
+
+    def get(self, *arguments: str) -> Any | None:
+        """What `_tell` and the Secrets ask for."""
+        if arguments[0] == "configmap":
+            return {"data": {"public-url": "http://front"}}
+        admin = {"username": "YWRtaW4=", "password": "YQ=="}
+        return {"items": []} if arguments == ("secrets",) else {"data": admin}
+
+
+def test_everything_is_checked_before_anything_is_applied() -> None:
+    """Secrets first, which pods wait for; then the cluster's own check; then all of it, and the waiting."""
+    cluster = Recorded()
+    deploy.deploy(Path("folder"), cluster)
+    assert [
+        "kustomize folder",
+        "apply --filename",
+        "create --filename",
+        "delete job",
+        "apply --dry-run=server",
+        "apply --filename",
+        "rollout status",
+        "rollout status",
+        "wait --for=condition=complete",
+        "wait --for=condition=Ready",
+    ] == cluster.said
+
+
+def test_what_the_cluster_would_refuse_is_not_applied() -> None:
+    """Half an installation is worse than none."""
+    cluster = Recorded(refuses=True)
+    with pytest.raises(Failure, match="refused"):
+        deploy.deploy(Path("folder"), cluster)
+    assert "apply --dry-run=server" == cluster.said[-1]
