@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.deliveries import signed
 from tests.integration.inference.stage import ANSWER, BODY, Stage
 
 
@@ -98,12 +99,11 @@ async def test_a_place_that_is_taken_is_not_given_twice(inference: Stage) -> Non
     inference.model.hold = asyncio.Event()
     running = asyncio.create_task(inference.post(told))
     await inference.model.arrived.wait()
-    forged = ({**told[0], "ce-id": "other", "ce-subject": second}, json.dumps({"inference_uuid": second}).encode())
-
-    from tests.deliveries import signed
-
-    headers = signed({name: text for name, text in forged[0].items() if name != "ce-signature"}, forged[1])
-    assert await inference.post((headers, forged[1])) == 204
+    unsigned = {name: text for name, text in told[0].items() if name != "ce-signature"}
+    data = json.dumps({"inference_uuid": second}).encode()
+    early = (signed({**unsigned, "ce-id": "early", "ce-subject": second}, data), data)
+    async with asyncio.timeout(30):
+        assert await inference.post(early) == 204
     assert [await inference.state(uuid) for uuid in (first, second)] == ["running", "queued"]
 
     inference.model.hold.set()
