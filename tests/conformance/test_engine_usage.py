@@ -78,3 +78,17 @@ def test_batches_are_cloudevents_of_this_server(engine: Engine) -> None:
     sent = (headers["ce-specversion"], headers["ce-type"], headers["ce-subject"], data["server"])
     assert sent == ("1.0", "dev.torpor.usage.recorded.v1", SERVER, SERVER)
     assert (data["memory_mb"] > 10, data["cpu_percent"] >= 0) == (True, True)
+
+
+def test_a_start_is_told_once_step_by_step(engine: Engine) -> None:
+    """Where the wait went, in milliseconds since the process began; what an engine does not do has no figure."""
+    deadline = time.monotonic() + WAIT_S
+    while not (
+        told := [data for headers, data in list(engine.platform.events) if "engine.started" in headers["ce-type"]]
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    start = [each for each in told if each["server"] == SERVER][-1]
+    steps = [start[name] for name in ("fetched_ms", "loaded_ms", "ready_ms") if start[name] is not None]
+    assert (start["revision"], steps, steps[-1] <= engine.ready_s * 1000 + 1000) == (REVISION, sorted(steps), True)
+    assert len(steps) in {1, 3}
