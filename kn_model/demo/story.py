@@ -33,8 +33,13 @@ _COUNTED_WITHIN_S: Final = 90.0
 _POLL_S: Final = 0.25
 _MAX_TOKENS: Final = 32
 _ANSWER_WITHIN_S: Final = 300.0
-# Something else to run, seen in half of the calls for as long as nobody decides.
-CANDIDATE: Final = {"params": {"max_model_len": 1024}, "rollout": {"steps": [50, 100], "hold_s": 3600}}
+# Something else to run, seen in half of the calls for as long as nobody decides. It stays awake for a minute: on a busy
+# machine it would be asleep again before it is asked the first time.
+CANDIDATE: Final = {
+    "params": {"max_model_len": 1024},
+    "scale": {"window_s": 60},
+    "rollout": {"steps": [50, 100], "hold_s": 3600},
+}
 # A second engine starts beside the first, and is asked something.
 _ON_TRIAL_WITHIN_S: Final = 600.0
 # One patch of the Knative Service, and a tick if its event was lost.
