@@ -140,6 +140,19 @@ async def test_an_address_that_turns_out_inside_is_not_asked(inference: Stage, r
     assert receiver.got == []
 
 
+@pytest.mark.parametrize("url", ["http://receiver.example/hook", "https://10.0.0.1/hook", "https://2130706433/hook"])
+async def test_an_address_that_is_no_longer_vouched_for_is_not_asked(inference: Stage, url: str) -> None:
+    """What the operator took back since it was accepted: judged again when it is used."""
+    uuid = await inference.asked(callback={"url": "https://receiver.example/hook"})
+    await inference.db.execute("UPDATE inference_requests SET callback_url = $1", url)
+    await inference.post(inference.requests()[0])
+    (event,) = inference.requests("webhook.requested")
+
+    assert await inference.post(event) == 400
+
+    assert (await inference.read(uuid))["callback"]["attempts"] == 1
+
+
 async def test_a_lost_webhook_is_told_again(inference: Stage, receiver: Receiver) -> None:
     """By the tick, once the Trigger must have given up."""
     await inference.asked(callback=receiver.callback)
