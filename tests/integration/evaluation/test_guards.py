@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from functions.kit.bus import Unit
 from functions.kit.objects import S3Objects
 from functions.kit.problem import Retry
 from functions.serve.evaluation import pointer, rows
@@ -63,5 +64,5 @@ async def test_whoever_moved_it_meanwhile_goes_on_with_it(running: Contest) -> N
         assert not await rows.unchanged(_unit(connection), seen)
 
 
-def _unit(connection: object) -> rows.Unit:
-    return rows.Unit(connection, None, "/test", {}, str)
+def _unit(connection: object) -> Unit:
+    return Unit(connection, None, "/test", {}, str)
