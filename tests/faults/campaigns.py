@@ -86,9 +86,9 @@ def new_file(stage: Stage, dice: random.Random, name: str, parts: float) -> Shar
     return stage.hub.share(name, tensor_file(max(4096, int(parts * PART_BYTES)), dice))
 
 
-async def cuts(stage: Stage, dice: random.Random, count: int) -> Count:
+async def cuts(stage: Stage, dice: random.Random, count: int, result: Count) -> None:
     """Cut connections: at every border of a part, and at random bytes, each place once. Every model has to arrive."""
-    result, started = Count("cuts"), time.monotonic()
+    started = time.monotonic()
     planned: dict[str, list[int]] = {}
     marks: dict[str, list[int]] = {}
     stage.hub.behave = lambda asked: _cut(asked, planned[asked.repository], marks[asked.repository])
@@ -109,7 +109,6 @@ async def cuts(stage: Stage, dice: random.Random, count: int) -> Count:
             stage.wrong.append(f"{model} after {total} cuts: {dict(row)}")
         stage.hub.forget(name)
     result.seconds = time.monotonic() - started
-    return result
 
 
 def _cut(asked: Asked, places: list[int], marks: list[int]) -> Answer | None:
@@ -124,9 +123,9 @@ def _cut(asked: Asked, places: list[int], marks: list[int]) -> Answer | None:
     return None
 
 
-async def kills(stage: Stage, dice: random.Random, count: int) -> Count:
+async def kills(stage: Stage, dice: random.Random, count: int, result: Count) -> None:
     """Kill the function at random moments; what is left over is taken up by the next instance, and every model arrives."""
-    result, started = Count("kills"), time.monotonic()
+    started = time.monotonic()
     while result.faults < count:
         name, marks = f"kill-{stage.function.port}-{result.models}", list[int]()
         file = new_file(stage, dice, name, dice.uniform(0.3, MOST_PARTS))
@@ -146,7 +145,6 @@ async def kills(stage: Stage, dice: random.Random, count: int) -> Count:
             stage.wrong.append(f"{model} after {len(marks)} kills: {dict(row)}")
         stage.hub.forget(name)
     result.seconds = time.monotonic() - started
-    return result
 
 
 async def _moment(stage: Stage, dice: random.Random, file: Shared) -> None:
@@ -162,9 +160,9 @@ async def _moment(stage: Stage, dice: random.Random, file: Shared) -> None:
     await asyncio.sleep(dice.uniform(0.0, dice.choice(HORIZONS_S)))
 
 
-async def flips(stage: Stage, dice: random.Random, count: int) -> Count:
+async def flips(stage: Stage, dice: random.Random, count: int, result: Count) -> None:
     """Flip one bit of a file on its way: it has to be refused by its digest, and the same file has to arrive unflipped."""
-    result, started = Count("flipped bits"), time.monotonic()
+    started = time.monotonic()
     flipped: dict[str, int] = {}
     stage.hub.behave = lambda asked: _flip(asked, flipped.get(asked.repository, -1))
     while result.faults < count:
@@ -186,7 +184,6 @@ async def flips(stage: Stage, dice: random.Random, count: int) -> Count:
             await stage.inspect(again, file)
         stage.hub.forget(name)
     result.seconds = time.monotonic() - started
-    return result
 
 
 def _flip(asked: Asked, bit: int) -> Answer | None:

@@ -6,6 +6,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from kn_model.local.data.postgres import Postgres
 from kn_model.local.data.seaweed import Seaweed
@@ -14,7 +15,10 @@ from tests.faults.campaigns import Count
 from tests.faults.hostile import Hostile
 from tests.faults.stage import Stage, servers, stage, summary
 
-Campaign = Callable[[Stage, random.Random, int], Awaitable[Count]]
+Campaign = Callable[[Stage, random.Random, int, Count], Awaitable[None]]
+Say = Callable[[str], None]
+# How often a run says how far it is.
+PROGRESS_S: Final = 30.0
 
 
 @dataclass(frozen=True)
@@ -48,21 +52,28 @@ class Report:
         return not self.findings
 
 
-async def run(order: Order, say: Callable[[str], None]) -> Report:
+async def run(order: Order, say: Say) -> Report:
     """All campaigns, one after the other; kills in lanes."""
     report = Report()
     say(f"{order.command}\nin {order.folder}")
-    plan: Sequence[tuple[Campaign, int, int]] = [
-        (campaigns.flips, order.flips, 1),
-        (campaigns.cuts, order.cuts, 1),
-        (campaigns.kills, order.kills, order.lanes),
+    plan: Sequence[tuple[str, Campaign, int, int]] = [
+        ("flipped bits", campaigns.flips, order.flips, 1),
+        ("cuts", campaigns.cuts, order.cuts, 1),
+        ("kills", campaigns.kills, order.kills, order.lanes),
     ]
     async with servers(order.folder) as (postgres, seaweed):
-        for campaign, count, lanes in plan:
+        for name, campaign, count, lanes in plan:
             if count:
-                async with _stages(postgres, seaweed, campaign.__name__, lanes) as stages:
-                    result = await _campaign(campaign, stages, order.seed, count)
+                results = [Count(name) for _ in range(lanes)]
+                async with (
+                    _stages(postgres, seaweed, campaign.__name__, lanes) as stages,
+                    _telling(results, count, say),
+                ):
+                    await _campaign(campaign, stages, order.seed, results, count)
                     report.findings = [*report.findings, *summary(stages)]
+                result, *others = results
+                for other in others:
+                    result.add(other)
                 report.counts.append(result)
                 say(result.line())
     say(_verdict(report, order))
@@ -79,18 +90,32 @@ async def _stages(postgres: Postgres, seaweed: Seaweed, name: str, lanes: int) -
         yield made
 
 
-async def _campaign(campaign: Campaign, stages: Sequence[Stage], seed: int, count: int) -> Count:
+async def _campaign(
+    campaign: Campaign, stages: Sequence[Stage], seed: int, results: Sequence[Count], count: int
+) -> None:
     """The lanes' shares side by side; then what they have left behind is looked for."""
     lanes = len(stages)
     shares = [count // lanes + (lane < count % lanes) for lane in range(lanes)]
     dices = [random.Random(f"{seed} {campaign.__name__} {lane}") for lane in range(lanes)]  # noqa: S311  # no secret
-    work = [campaign(*each) for each in zip(stages, dices, shares, strict=True)]
-    result, *others = await asyncio.gather(*work)
-    for other in others:
-        result.add(other)
+    await asyncio.gather(*(campaign(*each) for each in zip(stages, dices, shares, results, strict=True)))
     for each in stages:
         await each.sweep()
-    return result
+
+
+@contextlib.asynccontextmanager
+async def _telling(results: Sequence[Count], count: int, say: Say) -> AsyncIterator[None]:
+    """How far it is, now and then, while the context is open."""
+
+    async def tell() -> None:
+        while True:
+            await asyncio.sleep(PROGRESS_S)
+            say(f"  {sum(each.faults for each in results)} of {count} {results[0].name}")
+
+    telling = asyncio.create_task(tell())
+    try:
+        yield
+    finally:
+        telling.cancel()
 
 
 def _verdict(report: Report, order: Order) -> str:
