@@ -5,6 +5,7 @@ engine on GPUs uses their memory, which is what its contract is about: NVIDIA's 
 """
 
 import ctypes
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -18,11 +19,12 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")
 # Columns of /proc/<pid>/statm, and of /proc/<pid>/stat after the name (utime, stime).
 _RESIDENT, _SHARED = 1, 2
 _CPU: Final = slice(11, 13)
+_LOG = logging.getLogger("torpor.usage")
 
 
 @dataclass(frozen=True, slots=True)
 class Consumption:
-    """memory_mb: in MB of 2^20 bytes. cpu_percent: of one core, since the last look."""
+    """memory_mb: in MB of 2^20 bytes. cpu_percent: of one core, since the last look; 0 at the first."""
 
     memory_mb: int
     cpu_percent: float
@@ -36,14 +38,25 @@ class Meter:
         self._proc = proc
         self._cgroup = cgroup
         self._gpus = _Gpus()
-        self._last = (time.monotonic(), self._cpu_s())
+        self._blind = False
+        self._last: tuple[float, float] | None = None
 
-    def look(self) -> Consumption:
-        """What is used now."""
-        then, used = self._last
-        self._last = (time.monotonic(), self._cpu_s())
-        wall = self._last[0] - then
-        percent = 100 * (self._last[1] - used) / wall if wall > 0 else 0.0
+    def look(self) -> Consumption | None:
+        """What is used now; None, for good, once that cannot be read: no figure is worth the usage that it goes with."""
+        if self._blind:
+            return None
+        try:
+            return self._look()
+        except (OSError, ValueError) as error:
+            self._blind = True
+            _LOG.warning("what this engine uses cannot be measured: %s", error)
+            return None
+
+    def _look(self) -> Consumption:
+        now = (time.monotonic(), self._cpu_s())
+        before, self._last = self._last or now, now
+        wall = now[0] - before[0]
+        percent = 100 * (now[1] - before[1]) / wall if wall > 0 else 0.0
         memory = self._gpus.used() or self._memory()
         return Consumption(round(memory / MIB), round(max(0.0, percent), 1))
 
@@ -63,12 +76,11 @@ class Meter:
         """This file of the process and of all its descendants; those that end meanwhile are left out."""
         folder = self._proc / pid
         try:
-            text = (folder / name).read_text(encoding="ascii", errors="replace")
+            yield (folder / name).read_text(encoding="ascii", errors="replace")
             own = str(folder.readlink()) if pid == "self" else pid
             children = (folder / "task" / own / "children").read_text(encoding="ascii").split()
         except (FileNotFoundError, ProcessLookupError):
             return
-        yield text
         for child in children:
             yield from self._files(name, child)
 

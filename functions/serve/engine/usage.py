@@ -190,8 +190,8 @@ class Ledger:
     def _next_batch(self) -> Batch:
         if self._news:
             return Batch(uuid.uuid4().hex, self._news.popleft())
-        records = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
         used = self._look()
+        records = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
         measured = (used.memory_mb, used.cpu_percent) if used else (None, None)
         return Batch(uuid.uuid4().hex, UsageRecorded(self._server, records, *measured))
 
