@@ -169,7 +169,7 @@ WHERE f.model_uuid = $1 AND f.path = $2 AND m.status = 'downloading' AND f.statu
 -- name: lease_stretch
 -- The first stretch of an upload, from $4 to $5, that nobody holds.
 INSERT INTO stretch_leases AS held (model_uuid, path, upload_id, number, holder, lease_until)
-SELECT $1, $2, $3, number, $6, now() + $7::float8 * interval '1 second'
+SELECT $1::varchar, $2, $3, number, $6, now() + $7::float8 * interval '1 second'
 FROM generate_series($4::int, $5::int) AS number
 WHERE NOT EXISTS (
     SELECT 1 FROM stretch_leases l

@@ -115,5 +115,5 @@ def helpers(spans: Sequence[Span], offset: int, workers: int) -> int:
     """How many workers to ask for beside the one that leads, when the digest has seen `offset` bytes."""
     if not is_shared(spans, workers):
         return 0
-    left = stretch_at(spans, spans[-1].start) - stretch_at(spans, offset)
+    left = stretch_at(spans, spans[-1].start) - stretch_at(spans, offset) + 1
     return max(0, min(workers, left // WORTH_IT) - 1)

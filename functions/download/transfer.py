@@ -6,12 +6,12 @@
 import asyncio
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from functions.download import layout, stretches
 from functions.download.baton import POLL_S, Baton
@@ -31,6 +31,10 @@ from functions.kit.problem import Unavailable
 Copier = Callable[[FileRow, Origin, Span], Coroutine[Any, Any, None]]
 # Asks for so many workers to help with the file.
 Invite = Callable[[int], Awaitable[None]]
+
+
+# As long as Knative's autoscaler looks back when it panics.
+STAND_BY_S: Final = 6.0
 
 
 class Outcome(Enum):
@@ -72,6 +76,8 @@ class Transfer:
         self._buffers = buffers
         self._limits = limits
         self._copier = copier
+        # The shared files that this instance works on.
+        self._here: dict[str, asyncio.Event] = {}
 
     async def run(self, file: FileRow, origin: Origin, invite: Invite) -> Outcome:
         """Lead the transfer of the file for about slice_s. `file` is left as it stands; after VERIFIED its sha256 is set.
@@ -122,14 +128,35 @@ class Transfer:
 
         Raises what `run` raises.
         """
+        if file.key in self._here:
+            await self._stand_by(file)
+            return
         deadline = time.monotonic() + self._limits.slice_s
         spans = self._spans(file)
         baton = Baton(self._rows, file, shared=True)
-        async with self._leased(file, spans, baton) as work:
-            pump = self._pump(file, origin, work, baton, deadline)
-            await pump.run()
+        with self._at_work_on(file):
+            async with self._leased(file, spans, baton) as work:
+                pump = self._pump(file, origin, work, baton, deadline)
+                await pump.run()
         if pump.trouble is not None:
             raise pump.trouble
+
+    async def _stand_by(self, file: FileRow) -> None:
+        """Where the file is at work already a helper has no memory of its own, and would only wait for itself.
+
+        That it stays for a moment is what Knative counts, and starts another instance for: the next one lands there.
+        """
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._here[file.key].wait(), STAND_BY_S)
+
+    @contextmanager
+    def _at_work_on(self, file: FileRow) -> Iterator[None]:
+        ended = self._here.setdefault(file.key, asyncio.Event())
+        try:
+            yield
+        finally:
+            self._here.pop(file.key, None)
+            ended.set()
 
     async def _carry(
         self, file: FileRow, origin: Origin, spans: list[Span], baton: Baton, deadline: float
@@ -141,9 +168,10 @@ class Transfer:
             await pump.run()
             return pump.trouble
         while baton.offset < file.size:
-            async with self._leased(file, spans, baton) as leased:
-                pump = self._pump(file, origin, leased, baton, deadline)
-                begun = await pump.run()
+            with self._at_work_on(file):
+                async with self._leased(file, spans, baton) as leased:
+                    pump = self._pump(file, origin, leased, baton, deadline)
+                    begun = await pump.run()
             if pump.trouble is not None or time.monotonic() >= deadline:
                 return pump.trouble
             if not begun:
