@@ -146,7 +146,7 @@ WHERE uuid = $1;
 
 -- name: revive_callback
 -- An operator has its dead letter sent again.
-UPDATE inference_requests SET callback_status = 'pending', callback_attempts = 0 WHERE uuid = $1;
+UPDATE inference_requests SET callback_attempts = 0, callback_status = 'pending' WHERE uuid = $1;
 
 -- name: tell_callbacks
 -- Webhooks that nobody has tried for $1 seconds, longer than a Trigger retries: their events were lost.
