@@ -118,7 +118,7 @@ class Calls:
         if asked.dry_run:
             found = await collector.foresee(grace_s)
         else:
-            await collector.look_for_leftovers(everywhere=True)
+            await collector.look_for_leftovers()
             found = await collector.collect(grace_s)
         return app.json({"dry_run": asked.dry_run, **asdict(found)})
 

@@ -29,8 +29,9 @@ class Cleanup:
 
     async def _abort(self, model_uuid: str, row: Any) -> None:
         """An upload lies where it began: under the digest that was promised, or where nobody had promised any."""
-        for key in {layout.blob_key(row["sha256"] or ""), layout.staging_key(model_uuid, row["path"])}:
-            await self._objects.abort_upload(key, row["upload_id"])
+        digest = row["sha256"]
+        key = layout.blob_key(digest) if digest else layout.staging_key(model_uuid, row["path"])
+        await self._objects.abort_upload(key, row["upload_id"])
 
     async def delete_objects(self, model_uuid: str) -> None:
         """Delete a model's manifest and what is its own; blobs may be others' too, and are the collector's matter.

@@ -1,8 +1,9 @@
 """The tick: sends what the outbox still holds, asks again for what stalled, and clears away what was left behind."""
 
+import time
 from typing import Final
 
-from functions.download.blobs.collector import Collector
+from functions.download.blobs.collector import Collector, prefix_of
 from functions.download.cleanup import Cleanup
 from functions.download.files import SQL
 from functions.kit.bus import Bus
@@ -32,4 +33,5 @@ class Upkeep:
                 unit.emit(FileRequested(row["model_uuid"], row["path"], 0))
         await self._cleanup.leftovers()
         await self._collector.collect()
-        await self._collector.look_for_leftovers()
+        if await self._db.fetchval(SQL.was_active):
+            await self._collector.look_for_leftovers(prefix_of(int(time.time() // 60)))

@@ -41,7 +41,6 @@ class Collector:
         self._db = db
         self._objects = objects
         self._grace_s = grace_s
-        self._prefix = 0
 
     async def foresee(self, grace_s: float | None = None) -> Collection:
         """What a collection would take now; nothing is changed."""
@@ -77,13 +76,12 @@ class Collector:
                 await self._objects.delete([layout.blob_key(digest) for digest, _ in taken])
         return taken, len(locked)
 
-    async def look_for_leftovers(self, *, everywhere: bool = False) -> None:
-        """Objects that no row knows, as a kill can leave them: one prefix of blobs at a time, and staging.
+    async def look_for_leftovers(self, prefix: str = "") -> None:
+        """Objects that no row knows, as a kill can leave them, under one prefix or everywhere; and staging.
 
         Blobs become rows that nobody refers to, which the collector takes in its time.
         """
-        found = await self._objects.keys(layout.BLOBS if everywhere else f"{layout.BLOBS}{self._prefix:02x}/")
-        self._prefix = (self._prefix + 1) % PREFIXES
+        found = await self._objects.keys(layout.BLOBS + prefix)
         if found:
             digests = [info.key.rpartition("/")[2] for info in found]
             await self._db.execute(SQL.adopt_orphans, digests, [info.size for info in found])
@@ -97,6 +95,11 @@ class Collector:
         if owners:
             moving = {row["uuid"] for row in await self._db.fetch(SQL.unfinished_models, list(owners))}
             await self._objects.delete([key for owner, keys in owners.items() if owner not in moving for key in keys])
+
+
+def prefix_of(minute: int) -> str:
+    """Which prefix a tick looks through: the clock says so, since instances come and go between ticks."""
+    return f"{minute % PREFIXES:02x}/"
 
 
 def _collection(blobs: list[tuple[str, int]]) -> Collection:
