@@ -198,6 +198,20 @@ async def test_failures_of_the_engine_are_booked_as_errors(chat: Any, tokens: tu
     assert booked == [(500, "s-00002", tokens)]
 
 
+async def test_what_an_engine_raises_is_booked_before_anybody_answers_it() -> None:
+    """The handler of bugs in vLLM stands around the edge: here only the exception passes."""
+    book = Book()
+
+    async def app(*_: Any) -> None:
+        raise RuntimeError("no answer at all")
+
+    deps = Deps(Gate(), book, ("s", "m"), 100, 2, 2)
+    transport = httpx.ASGITransport(Middleware(app, deps), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://engine") as caller:
+        await caller.post("/v1/chat/completions", json={}, headers={"authorization": "Bearer ok"})
+    assert [record.status for record in book.records] == [500]
+
+
 @pytest.mark.parametrize(("chat", "timed"), [(echo, False), (torn, True)])
 async def test_a_stream_says_when_it_began(chat: Any, timed: bool) -> None:  # noqa: FBT001  # a parameter of the test
     """An answer in one piece has no first token that anybody saw."""
