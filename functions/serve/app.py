@@ -78,15 +78,15 @@ def routes(deps: Deps) -> Sequence[BaseRoute]:
     tick = Tick(deps.db, deps.bus, deps.api, deps.settings)
     driver = Driver(deps.db, deps.bus, deps.api, front, deps.asker)
     evaluations = EvaluationDriver(deps, front)
+    resources = ModelServes(deps.bus, deps.api, deps.verifier, front)
     on_event: dict[str, Handler] = {
-        **handlers.table(_each(tick, Upkeep(deps))),
+        **handlers.table(_each(tick, Upkeep(deps), resources.tick)),
         RolloutMeasured.TYPE: driver.measured,
         InferenceRequested.TYPE: Worker(deps),
         WebhookRequested.TYPE: Webhooks(deps),
         EvaluationRequested.TYPE: evaluations,
     }
     hints = Hints(deps.db, deps.bus, deps.settings.namespace)
-    resources = ModelServes(deps.bus, deps.api, deps.verifier, front)
     calls, evaluation_calls = Calls(deps), EvaluationCalls(deps, evaluations)
     return [
         Route("/serve", servers.create, methods=["POST"]),

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from functions.kit import actors, kube
 from functions.kit.bus import Bus, Unit
+from functions.kit.events import CloudEvent
 from functions.kit.identity import Identity
 from functions.kit.kube import Json, KubeError
 from functions.kit.problem import Forbidden, Problem, Retry, Unauthorized
@@ -61,19 +62,28 @@ class ModelServes:
                 return
         raise Retry(1, f"the ModelServe {name} keeps changing; try again")
 
-    async def look_at_all(self) -> None:
+    async def tick(self, _: CloudEvent) -> None:
         """Every resource that there is, and every server of one that is no more."""
         listed = await self._list()
         if listed is None:
             return
         known = await self._names(SQL.list_modelserves)
-        for name in sorted(known | {each["metadata"]["name"] for each in listed}):
-            await self.look(name)
+        await self._look_at(known | {each["metadata"]["name"] for each in listed})
 
     async def look_at_waiting(self) -> None:
         """A model became available: the resources that wait for one."""
-        for name in sorted(await self._names(SQL.list_waiting_modelserves)):
-            await self.look(name)
+        await self._look_at(await self._names(SQL.list_waiting_modelserves))
+
+    async def _look_at(self, named: set[str]) -> None:
+        """The bad luck of one keeps none of the others from being looked at. Raises the last."""
+        failed: Retry | None = None
+        for name in sorted(named):
+            try:
+                await self.look(name)
+            except Retry as problem:
+                failed = problem
+        if failed is not None:
+            raise failed
 
     async def look_at_owner(self, server_uuid: str) -> None:
         """Something became of a server: the resource that it belongs to, if it belongs to one."""

@@ -38,13 +38,9 @@ def around(table: Mapping[str, Handler], resources: ModelServes) -> Mapping[str,
         if uuid := observe.server_uuid(_object(event)):
             await resources.look_at_owner(uuid)
 
-    async def of_tick(_: CloudEvent) -> None:
-        await resources.look_at_all()
-
     concerned: dict[str, Handler] = {
         ModelAvailable.TYPE: of_model,
         ServerRequested.TYPE: of_server,
-        events.TICK: of_tick,
         **dict.fromkeys(events.RESOURCE_CHANGES, of_object),
     }
     both = {kind: _then(handler, concerned[kind]) if kind in concerned else handler for kind, handler in table.items()}

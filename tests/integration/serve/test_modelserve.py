@@ -146,6 +146,20 @@ async def test_a_tick_does_what_no_event_did(resources: Resources) -> None:
     assert resources.world.cluster.names(SERVICE) == ["smol"]
 
 
+async def test_the_bad_luck_of_one_resource_is_not_the_others(resources: Resources) -> None:
+    """Others are made on the same tick; the Broker is told that something is left to do."""
+    await resources.make()
+    await resources.change(replicas=2)
+    await resources.store.merge_patch(resources.kind, NAMESPACE, "smol", {"spec": {"replicas": 3}})
+    metadata = {"name": "tiny", "namespace": NAMESPACE}
+    obj = {"apiVersion": resources.kind.api_version, "kind": "ModelServe", "metadata": metadata}
+    await resources.store.create({**obj, "spec": {"modelUuid": "m-1"}})
+    resources.world.cluster.faults = [(503, "etcd leader changed")]
+    assert await resources.world.tick() == 503
+    await resources.world.deliver()
+    assert resources.world.cluster.names(SERVICE) == ["smol", "tiny"]
+
+
 async def test_a_server_that_was_deleted_comes_back(resources: Resources) -> None:
     """The resource still asks for it: whoever means it deletes the resource."""
     await resources.make()
