@@ -1,4 +1,4 @@
-"""The edge over any app: what it hides, when it refuses, what it books."""
+"""The edge over any app: what it hides, when it refuses, what it books. Long because every way to answer is an app of its own."""
 
 import asyncio
 from collections.abc import MutableMapping
