@@ -1,4 +1,4 @@
-"""The edge over any app: what it hides, when it refuses, what it books. Long because every way to answer is an app of its own."""
+"""The edge over any app: what it hides, when it refuses, what it books; long because every way to answer is an app."""
 
 import asyncio
 from collections.abc import MutableMapping
