@@ -27,13 +27,18 @@ class Baton:
         self._rows = rows
         self._file = file
         self._kept = file.hash_state
-        self._state = file.hash_state or self.digest.dump()
+        self._state = file.hash_state
         self._keeping = asyncio.Lock()
 
     @property
     def offset(self) -> int:
         """How many bytes of the file the digest has seen."""
         return self.digest.offset
+
+    async def begin(self) -> None:
+        """Say that there is a digest, of nothing so far."""
+        self._state = self._state or self.digest.dump()
+        await self.keep()
 
     async def reach(self, span: Span, is_patient: Callable[[], Awaitable[bool]]) -> bool:
         """Whether the digest stands at the beginning of `span`; waits for other workers while `is_patient` says so."""
@@ -59,7 +64,7 @@ class Baton:
         async with self._keeping:
             # Not a dump of now: the next part may be in the middle of being hashed.
             state = self._state
-            if state == self._kept:
+            if state is None or state == self._kept:
                 return
             # Somebody else may have hashed the same part meanwhile: the first to say so counts.
             if await self._rows.advance(self._file, self._kept, state):
@@ -77,7 +82,7 @@ class Baton:
         if state != self._kept:
             self._kept = self._file.hash_state = state
             self.digest = _loaded(self._file)
-            self._state = state or self.digest.dump()
+            self._state = state
 
 
 def _added(digest: Digest, data: bytes | bytearray, crc32: int) -> bytes:

@@ -266,7 +266,7 @@ class Transfer:
         file.upload_id = None
         await self._rows.beat(file)
         baton = Baton(self._rows, file, shared=False)
-        await baton.keep()
+        await baton.begin()
         while baton.offset < file.size:
             end = min(file.size, baton.offset + self._limits.part_bytes)
             async with self._buffers.holding(end - baton.offset):
