@@ -118,7 +118,7 @@ class Reads:
         return await evaluations.find_evaluation(self._db, request.path_params["id"])
 
     async def usage(self, request: Request, who: Identity) -> object:
-        """GET /usage: tokens by day, model, caller and key."""
+        """GET /usage: tokens by day, model, caller and key; requests with errors, which engines failed (5xx) or callers left."""
         return _named("usage", await usage.sum_usage(self._db, who, request.query_params))
 
     async def dead_letters(self, request: Request, _: Identity) -> object:
