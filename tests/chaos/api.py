@@ -6,6 +6,7 @@ answer may have had its effect.
 
 import asyncio
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -44,13 +45,14 @@ class Api:
         self.accepted = 0
         self.lost = 0
 
-    async def call(self, method: str, path: str, body: object = None) -> Answer:
+    async def call(self, method: str, path: str, body: object = None, *, idempotency_key: str = "") -> Answer:
         """The first definite answer."""
+        extra = {"idempotency-key": idempotency_key} if idempotency_key else {}
         lost = 0
         while True:
             await self._world.up.wait()
             try:
-                status, found = await self._try(method, path, body, await self._bearer())
+                status, found = await self._try(method, path, body, await self._bearer(), extra)
             except (ClientError, OSError, TimeoutError):
                 status, found = SERVER_ERROR, None
             if status == UNAUTHORIZED:
@@ -74,8 +76,10 @@ class Api:
                 return status
             await asyncio.sleep(PAUSE_S)
 
-    async def _try(self, method: str, path: str, body: object, authorization: str) -> tuple[int, Any]:
-        headers = {"authorization": authorization} if authorization else {}
+    async def _try(
+        self, method: str, path: str, body: object, authorization: str, extra: Mapping[str, str] | None = None
+    ) -> tuple[int, Any]:
+        headers = {**({"authorization": authorization} if authorization else {}), **(extra or {})}
         url = f"{self._world.front}{path}"
         async with self._session.request(method, url, json=body, headers=headers, timeout=TIMEOUT) as answer:
             text = await answer.text()

@@ -1,6 +1,7 @@
 """Compares what was accepted with what there is: the database, S3, the API and the processes.
 
-`unsettled` is asked until it is empty or patience ends; `findings` then says what is lost, doubled, stuck or left over.
+`unsettled` is asked until it is empty or patience ends; `findings` then says what is lost, doubled, stuck or left over. The
+file is long because every promise has its comparison here.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from typing import Any, Final
 import psutil
 
 from kn_model.local.eventing.delivery import RETRYABLE
-from tests.chaos import events
+from tests.chaos import asked, events
 from tests.chaos.api import Api
 from tests.chaos.events import Events
 from tests.chaos.keys import Keys
@@ -40,6 +41,7 @@ STEADY: Final = ("ready", "asleep")
 UNSETTLED: Final = """
 SELECT 'models' AS what, count(*) AS many FROM model_records WHERE status = 'downloading'
 UNION ALL SELECT 'servers', count(*) FROM server_records WHERE status IN ('pending', 'deploying')
+UNION ALL SELECT 'inference', count(*) FROM inference_requests WHERE status IN ('queued', 'running') AND accepted_at IS NOT NULL
 UNION ALL SELECT 'outbox', count(*) FROM outbox
 UNION ALL SELECT 'deliveries', count(*) FROM broker.owed WHERE attributes ->> 'type' NOT LIKE 'dev.knative.%'
 UNION ALL SELECT 'redriven poison', count(*) FROM dead_letters WHERE source = '/torpor/chaos' AND redriven_at IS NOT NULL
@@ -74,7 +76,16 @@ async def findings(world: World, load: Load) -> Sequence[str]:
     """Everything that is not as it was promised; empty when all is well."""
     parts = [
         ("runtime", world.findings),
-        ("command", [*load.models.findings, *load.keys.findings, *load.letters.findings, *load.events.refused]),
+        (
+            "command",
+            [
+                *load.models.findings,
+                *load.models.asked.findings,
+                *load.keys.findings,
+                *load.letters.findings,
+                *load.events.refused,
+            ],
+        ),
         ("stuck", [f"{many} {what}" for what, many in (await unsettled(world)).items()]),
         ("usage", await _usage(world, load.events)),
         ("usage by the API", await _usage_api(load)),
@@ -84,6 +95,7 @@ async def findings(world: World, load: Load) -> Sequence[str]:
         ("service without record", await _orphan_services(world)),
         ("object without record", await _orphan_objects(world)),
         ("object", await _stored(world)),
+        ("inference", await asked.wrong(world, load.models.asked)),
         ("key", await _keys(world, load)),
         ("process", orphan_processes(world)),
     ]

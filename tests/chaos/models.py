@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from kn_model.local.data.postgres import unreachable
 from tests.chaos.api import Answer, Api
+from tests.chaos.asked import Asked
 from tests.chaos.hub import ENDS, OWNER
 from tests.chaos.world import World
 
@@ -25,6 +26,8 @@ SERVED: Final = 0.5
 SERVED_BY_EVENT: Final = 0.15
 PATCHED: Final = 0.5
 SERVER_DELETED: Final = 0.85
+# Asynchronous calls of one server, all at once.
+ASKED: Final = 5
 MADE_AGAIN: Final = 0.2
 DELETED: Final = 0.5
 # The large model is rare: it is twelve megabytes each time.
@@ -73,6 +76,7 @@ class Models:
     api: Api
     seed: int
     chance: random.Random
+    asked: Asked
     lives: list[Life] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
 
@@ -86,6 +90,8 @@ class Models:
         if chance.random() < CANCELLED:
             await self._cancel(life, chance)
         state = await self._settled(life)
+        if state == "available" and life.by_event:
+            await self._ask(life.by_event)
         if state == "available" and life.by_event is None and chance.random() < SERVED:
             await self._serve(life, chance)
         if life.by_event is None and chance.random() < DELETED:
@@ -149,12 +155,16 @@ class Models:
             await asyncio.sleep(chance.random() * 3)
             await self._patch(server, chance.choice(WINDOWS_S))
         await asyncio.sleep(chance.random() * 3)
+        await self._ask(server.name)
         if chance.random() < SERVER_DELETED:
             began = datetime.now(UTC)
             gone = await self.api.call("DELETE", f"/serve/{server.name}")
             server.deleted = gone.accepted or await self._ours(gone, "server", server.uuid, began)
             if not server.deleted:
                 self._expect(gone, f"DELETE /serve/{server.name}")
+
+    async def _ask(self, server: str) -> None:
+        await asyncio.gather(*(self.asked.one(server) for _ in range(ASKED)))
 
     async def _patch(self, server: Server, window_s: int) -> None:
         answer = await self.api.call("PATCH", f"/serve/{server.name}", {"scale": {"window_s": window_s}})

@@ -18,6 +18,7 @@ from kn_model.local import ports
 from kn_model.local.data.postgres import unreachable
 from tests.chaos import audit, hub, plan, wire
 from tests.chaos.api import Api
+from tests.chaos.asked import Asked
 from tests.chaos.audit import Load
 from tests.chaos.events import Events
 from tests.chaos.keys import Keys
@@ -147,7 +148,7 @@ async def _stage(order: Order) -> AsyncIterator[Stage]:
         rate = max(10.0, 1.5 * order.events / (60 * order.minutes))
         load = Load(
             Events(world, mischief, seed, order.events, rate),
-            Models(world, api, seed, plan.dice(seed, "models")),
+            Models(world, api, seed, plan.dice(seed, "models"), Asked(api, seed)),
             Keys(api, seed, plan.dice(seed, "keys")),
             Letters(api, plan.dice(seed, "letters")),
             api,
@@ -253,7 +254,7 @@ def _figures(stage: Stage, stage_s: float, rest_s: float, at_aim: Mapping[str, i
         "events": f"{sent.accepted + len(sent.poisoned)} accepted in {sent.tries} tries, {len(sent.poisoned)} of them poison",
         "commands": f"{api.accepted} accepted, {api.lost} tries whose outcome was lost; "
         f"{len(stage.load.models.lives)} models, {sum(len(life.servers) for life in stage.load.models.lives)} servers, "
-        f"{len(stage.load.keys.made)} keys, {stage.load.letters.redriven} dead letters redriven",
+        f"{len(stage.load.models.asked.accepted)} asynchronous calls, {len(stage.load.keys.made)} keys, {stage.load.letters.redriven} dead letters redriven",
         "starts": f"{len(starts)}, median {starts[len(starts) // 2]:.1f} s, longest {starts[-1]:.1f} s; {world.failed_starts} failed",
     }
 

@@ -203,7 +203,11 @@ def _change(each: Any) -> None:
     env = each["spec"]["template"]["spec"]["containers"][0]["env"]
     extra: Mapping[str, Mapping[str, str]] = {
         # Relative, since an absolute path below /tmp would mean the container's own.
-        "serve": {"TORPOR_RUNTIMES_DIR": "tests/runtimes"},
+        "serve": {
+            "TORPOR_RUNTIMES_DIR": "tests/runtimes",
+            # However often somebody is killed on the way: what is given up would be asked for once more.
+            "TORPOR_INFERENCE_ATTEMPTS": "1000",
+        },
         "download": {"TORPOR_PART_BYTES": str(5 * 1024 * 1024), "TORPOR_SLICE_SECONDS": "2"},
     }
     env += [{"name": key, "value": value} for key, value in extra.get(name, {}).items()]
