@@ -70,10 +70,7 @@ def _diagram(machine: Machine[Any, Any]) -> str:
         machine.mermaid(),
         "```",
         "",
-        "Lead back on purpose:",
-        "",
-        *back,
-        "",
+        *(["Lead back on purpose:", "", *back, ""] if back else []),
     ]
     return "\n".join(lines)
 
