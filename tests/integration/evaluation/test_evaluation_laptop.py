@@ -132,6 +132,18 @@ def test_a_cold_start_is_recorded_by_revision(on_laptop: Laptop) -> None:
     on_laptop.client.delete("/serve/first")
 
 
+def test_what_an_engine_uses_is_measured(on_laptop: Laptop) -> None:
+    """Megabytes of a small Python process, told with the usage of a call; nothing is used at zero."""
+    on_laptop.client.post("/serve", {"model": "wrong", "name": "second"})
+
+    def used() -> int:
+        return int(on_laptop.client.get("/status/second")["memory_usage_mb"])
+
+    until(lambda: on_laptop.call("second").status_code == 200 and used() > 10, used)
+    until(lambda: on_laptop.client.get("/status/second")["status"] == "asleep" and used() == 0, used)
+    on_laptop.client.delete("/serve/second")
+
+
 def test_the_better_of_two_is_promoted(on_laptop: Laptop) -> None:
     """One of them has not been asked for yet; the prompts wake them, and the alias answers as the winner does."""
     prompt = {**CHAT, "expect": {"contains": "Paris"}}
