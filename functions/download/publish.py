@@ -1,6 +1,7 @@
 """The last step of a download: everything is verified, so check that it is a model, write the manifest, make it available.
 
-`available` is one transaction after the manifest is in S3: whoever sees the state finds the manifest.
+The manifest is written in the transaction that makes the model available, before its commit: whoever sees the state finds
+the manifest, and a model that was cancelled meanwhile gets none.
 """
 
 import logging
@@ -65,17 +66,18 @@ class Publisher:
     async def _announce(self, model: Any, files: Sequence[StoredFile], metadata: dict[str, Any]) -> None:
         model_uuid = model["uuid"]
         document = manifest.make(model, files, datetime.now(UTC))
-        await self._objects.put(manifest.key(model_uuid), msgspec.json.encode(document))
         place = f"s3://{self._blobs.bucket}/{manifest.key(model_uuid)}"
         allowed, after = MODEL.allowing(ModelCause.PUBLISHED), MODEL.target(ModelCause.PUBLISHED)
         async with self._bus.transaction(actor=model["actor"]) as unit:
             state = await unit.connection.fetchval(SQL.lock_model, model_uuid)
-            moved = await unit.connection.fetchval(
-                SQL.publish_model, model_uuid, allowed, after, place, document.total_bytes, metadata
-            )
-            if moved is None:
+            if state not in allowed:
                 await history.refused(unit, MODEL, Attempt(model_uuid, state, ModelCause.PUBLISHED))
                 return
+            # With the row in hand: whoever cancels or deletes waits for this one write, and finds the manifest or none.
+            await self._objects.put(manifest.key(model_uuid), msgspec.json.encode(document))
+            await unit.connection.fetchval(
+                SQL.publish_model, model_uuid, allowed, after, place, document.total_bytes, metadata
+            )
             unit.emit(ModelAvailable(model_uuid, model["model_name"]), modelname=model["model_name"])
         _LOG.info("model %s is available: %d files, %d bytes", model_uuid, len(files), document.total_bytes)
 

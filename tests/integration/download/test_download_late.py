@@ -111,7 +111,7 @@ async def test_a_slice_between_two_leases_comes_again(world: Any) -> None:
 
 
 class Meanwhile:
-    """The bucket, and something that happens right after the manifest is written."""
+    """The bucket, and something that happens while the files are read once more."""
 
     def __init__(self, objects: Any, then: Callable[[], Awaitable[object]]) -> None:
         self._objects = objects
@@ -120,11 +120,11 @@ class Meanwhile:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._objects, name)
 
-    async def put(self, key: str, data: bytes | bytearray, *, if_none_match: bool = False, if_match: str = "") -> str:
-        """The last step before the record changes."""
-        etag: str = await self._objects.put(key, data, if_none_match=if_none_match, if_match=if_match)
+    async def get(self, key: str, start: int | None = None, end: int | None = None) -> bytes | None:
+        """The last look before the record changes."""
         await self._then()
-        return etag
+        data: bytes | None = await self._objects.get(key, start, end)
+        return data
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ class Meanwhile:
 async def test_a_model_is_published_once_and_never_against_its_state(
     world_of: Any, source: Any, happens: str, state: str, kind: str
 ) -> None:
-    """Deleted, cancelled or published by another worker while the manifest was written: no second `available`."""
+    """Deleted, cancelled or published by another worker meanwhile: no second `available`, and no manifest."""
     await add_model(world_of, "downloading", **{FILE: "verified"})
     await world_of.db.execute("UPDATE model_files SET sha256 = repeat('0', 64), size_bytes = $1", len(source.content))
     await world_of.objects.put(f"models/{MODEL}/{FILE}", source.content)
@@ -147,6 +147,7 @@ async def test_a_model_is_published_once_and_never_against_its_state(
     assert (await world_of.model(MODEL))["status"] == state
     assert world_of.broker.types() == []
     assert await rows(world_of) == [(kind, "model", state, "published")]
+    assert await world_of.objects.get(f"manifests/{MODEL}.json") is None
 
 
 # The second may notice at a beat, before it has everything.
