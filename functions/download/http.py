@@ -5,12 +5,15 @@ A redirect is a new decision: the guard looks at every hop, and credentials stay
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import Final
 
 import aiohttp
 from yarl import URL
 
+from functions.download import backoff
 from functions.download.problems import SourceRefused, SourceUnwell
 from functions.kit.guard import Guard, GuardedResolver
 from functions.kit.settings import Secret
@@ -24,8 +27,8 @@ READ_BUFFER: Final = 512 * 1024
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _BUSY: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _NETWORK: Final = (aiohttp.ClientError, OSError, TimeoutError, asyncio.IncompleteReadError)
-# A longer wish than this is not waited for inside a slice anyway.
-MAX_RETRY_AFTER_S: Final = 3600.0
+# What one answer of a host may silence all of this instance's requests to it.
+MAX_QUIET_S: Final = 30.0
 
 
 class SourceHttp:
@@ -38,6 +41,8 @@ class SourceHttp:
         self._token = token
         self._token_origin = token_origin
         self._session: aiohttp.ClientSession | None = None
+        # Hosts that asked for patience with Retry-After.
+        self._quiet_until: dict[URL, float] = {}
 
     @contextlib.asynccontextmanager
     async def get(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -69,16 +74,25 @@ class SourceHttp:
         came_from = None
         for _ in range(MAX_REDIRECTS + 1):
             self._guard.check(url, came_from)
+            self._check_quiet(url)
             response = await self._open().get(url, headers=self._headers(url, headers), allow_redirects=False)
             location = response.headers.get("Location")
             if response.status in _BUSY:
                 response.close()
-                raise SourceUnwell(f"{url.raw_host} answered {response.status}", _retry_after(response.headers))
+                after_s = backoff.asked(response.headers.get("Retry-After", ""), datetime.now(UTC))
+                self._quiet_until[url.origin()] = time.monotonic() + min(after_s, MAX_QUIET_S)
+                raise SourceUnwell(f"{url.raw_host} answered {response.status}", after_s)
             if response.status not in _REDIRECTS or not location:
                 return response
             response.release()
             came_from, url = url, _address(location, url)
         raise SourceRefused("source-redirects", f"{url.raw_host} redirects more than {MAX_REDIRECTS} times")
+
+    def _check_quiet(self, url: URL) -> None:
+        """Raise SourceUnwell while the host has asked to be left alone, whichever request it said so to."""
+        left = self._quiet_until.get(url.origin(), 0.0) - time.monotonic()
+        if left > 0:
+            raise SourceUnwell(f"{url.raw_host} has asked for patience", left)
 
     def _headers(self, url: URL, headers: Mapping[str, str]) -> dict[str, str]:
         """identity: a compressed answer would have other bytes than those that were hashed and counted."""
@@ -122,11 +136,6 @@ def _address(text: str, base: URL | None = None) -> URL:
         where = "the source's" if base is None else f"what {base.raw_host} redirects to as"
         raise SourceRefused("source-forbidden", f"{where} address cannot be read") from error
     return url
-
-
-def _retry_after(headers: Any) -> float:
-    text = headers.get("Retry-After", "")
-    return min(float(text), MAX_RETRY_AFTER_S) if text.isdigit() else 0.0
 
 
 def _words(error: BaseException) -> str:

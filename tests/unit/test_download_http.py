@@ -36,6 +36,8 @@ class Server:
         self.asked.append((request.path, request.headers["Host"], request.headers.get("Authorization", "")))
         if request.path == "/to":
             return web.Response(status=302, headers={"Location": request.query["where"]})
+        if request.path == "/busy":
+            return web.Response(status=429, headers={"Retry-After": "20"})
         if request.path == "/loop":
             return web.Response(status=307, headers={"Location": "/loop"})
         return web.Response(text="here")
@@ -224,3 +226,19 @@ def _server_context(folder: Path, name: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "server.pem")
     return context
+
+
+async def test_a_host_that_asks_for_patience_is_left_alone_by_all(server: Server) -> None:
+    """After a 429 with Retry-After no other request of this instance reaches it meanwhile; other hosts are not meant."""
+    http = SourceHttp(source_guard(["127.0.0.1", "localhost"]), 2.0, Secret(""), None)
+    try:
+        for path in ("busy", "file"):
+            with pytest.raises(SourceUnwell) as caught:
+                async with http.get(f"http://127.0.0.1:{server.port}/{path}", {}):
+                    pass
+            assert 19 < caught.value.after_s <= 20
+        async with http.get(f"http://localhost:{server.port}/file", {}) as response:
+            assert await response.text() == "here"
+    finally:
+        await http.close()
+    assert [path for path, _, _ in server.asked] == ["/busy", "/file"]

@@ -38,6 +38,6 @@ def test_a_part_grows_so_that_ten_thousand_suffice(size: int, expected: int) -> 
         ({2: 10, 3: 5}, 25, False),
     ],
 )
-def test_what_was_hashed_has_to_be_there(held: dict[int, int], offset: int, expected: bool) -> None:
+def test_what_was_hashed_has_to_be_there(held: dict[int, int], offset: int, *, expected: bool) -> None:
     """Parts past the digest do not matter; a digest past the parts, or inside of one, means to start anew."""
     assert covers(THREE, held, offset) is expected

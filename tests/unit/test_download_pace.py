@@ -1,10 +1,11 @@
 """How long to wait, how fast it goes, and how memory is shared."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 
-from functions.download.backoff import CAP_S, delay
+from functions.download.backoff import CAP_S, asked, delay
 from functions.download.buffers import Buffers
 from functions.download.progress import Meter
 
@@ -20,6 +21,25 @@ def test_waiting_doubles_up_to_its_cap(failures: int, jitter: float, expected: f
 def test_a_source_that_asks_for_patience_gets_it() -> None:
     """Retry-After is a lower bound."""
     assert delay(1, 0.0, asked_s=30.0) == 30.0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("120", 120.0),
+        ("99999999", 3600.0),
+        ("Sat, 21 Nov 2026 12:00:30 GMT", 30.0),
+        ("Sat, 21 Nov 2026 11:00:00 GMT", 0.0),
+        ("Sun, 22 Nov 2026 12:00:00 GMT", 3600.0),
+        ("", 0.0),
+        ("-1", 0.0),
+        ("soon", 0.0),
+        ("²", 0.0),
+    ],
+)
+def test_patience_is_asked_for_in_seconds_or_as_a_date(text: str, expected: float) -> None:
+    """Never in the past, never for more than an hour; what cannot be read asks for nothing."""
+    assert asked(text, datetime(2026, 11, 21, 12, tzinfo=UTC)) == expected
 
 
 def test_the_rate_follows_and_never_is_negative() -> None:
