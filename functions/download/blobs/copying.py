@@ -20,23 +20,25 @@ PART_BYTES: Final = 256 * layout.MIB
 AT_ONCE: Final = 4
 
 
-async def copy(objects: S3Objects, source: str, target: str, size: int, deadline: float) -> bool:
+async def copy(  # noqa: PLR0913  # what a copy is
+    objects: S3Objects, source: str, target: str, size: int, deadline: float, *, part_bytes: int = PART_BYTES
+) -> bool:
     """Copy the object of `size` bytes; False when parts of it are left at `deadline` (monotonic). Raises SourceChanged."""
     held = await objects.head(source)
     if held is None or held.size != size:
         raise SourceChanged("S3 no longer holds the file that was verified")
     try:
-        if size <= PART_BYTES:
+        if size <= part_bytes:
             await objects.copy(target, CopySource(objects.bucket, source, held.etag, 0, size))
             return True
-        return await _by_parts(objects, held, target, deadline)
+        return await _by_parts(objects, held, target, deadline, part_bytes)
     except ObjectChanged as error:
         raise SourceChanged("the verified file was changed in S3 before it was stored") from error
 
 
-async def _by_parts(objects: S3Objects, held: ObjectInfo, target: str, deadline: float) -> bool:
+async def _by_parts(objects: S3Objects, held: ObjectInfo, target: str, deadline: float, part_bytes: int) -> bool:
     """An earlier slice's upload is found by its key: nobody but the blob's holder uploads there."""
-    spans = layout.spans(held.size, layout.part_size(held.size, PART_BYTES))
+    spans = layout.spans(held.size, layout.part_size(held.size, part_bytes))
     uploads = await objects.uploads(target)
     upload_id = uploads[0][1] if uploads else await objects.start_upload(target)
     sizes = {part.number: part.size for part in await objects.parts(target, upload_id)}

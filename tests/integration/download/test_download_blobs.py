@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from functions.download.blobs import copying
 from functions.download.blobs.collector import prefix_of
+from functions.download.problems import SourceChanged
+from functions.kit.objects import S3Objects
 
 MIB = 1024 * 1024
 CONFIG = b'{"architectures": ["LlamaForCausalLM"]}'
@@ -241,19 +244,37 @@ async def test_what_was_downloaded_before_there_were_blobs_is_deleted(world: Any
     assert await world.objects.keys(f"models/{record['uuid']}/") == []
 
 
-async def test_a_large_file_that_nobody_promised_becomes_a_blob_by_parts(
-    make_world: Callable[..., Any], source: Any, monkeypatch: pytest.MonkeyPatch
+async def test_a_large_file_that_nobody_promised_leaves_nothing_in_staging(
+    make_world: Callable[..., Any], source: Any
 ) -> None:
-    """The server copies it from where it was verified; what is left of the staging place is nothing."""
-    from functions.download.blobs import copying
-
-    monkeypatch.setattr(copying, "PART_BYTES", 5 * MIB)
+    """The server copies it from where it was verified to its blob."""
     world = make_world()
     record = await world.pull(f"{source.url}/file/model.safetensors")
     await world.deliver()
     assert await world.stored(record["uuid"]) == {"model.safetensors": source.content}
     assert await world.objects.keys("staging/") == []
     assert await world.uploads() == []
+
+
+async def test_a_copy_goes_on_where_a_slice_left_it(objects: S3Objects, make_tensors: Callable[[int], bytes]) -> None:
+    """Past one call's size the server copies parts, some in each slice, and none of them twice."""
+    content = make_tensors(26 * MIB)
+    await objects.put("staging/m/large", content)
+    arguments = ("staging/m/large", key(content), len(content), 0.0)
+    assert not await copying.copy(objects, *arguments, part_bytes=5 * MIB)
+    ((place, upload),) = await objects.uploads(key(content))
+    assert (place, len(await objects.parts(place, upload))) == (key(content), copying.AT_ONCE)
+    assert await copying.copy(objects, *arguments, part_bytes=5 * MIB)
+    assert await objects.get(key(content)) == content
+    await objects.delete(["staging/m/large", key(content)])
+
+
+async def test_a_copy_of_what_was_changed_is_refused(objects: S3Objects) -> None:
+    """What lies there is not what was verified."""
+    await objects.put("staging/m/small", b"12345")
+    with pytest.raises(SourceChanged):
+        await copying.copy(objects, "staging/m/small", key(b"123456"), 6, 0.0)
+    await objects.delete(["staging/m/small"])
 
 
 async def test_a_quota_is_checked_before_the_first_byte(make_world: Callable[..., Any], source: Any) -> None:
