@@ -49,6 +49,9 @@ CREATE TABLE inference_requests (
 -- The queue, and what runs.
 CREATE INDEX inference_requests_open ON inference_requests (server_uuid, created_at, uuid)
     WHERE status IN ('queued', 'running');
+-- Who has a place: those whose event is on the way, and those who are being asked.
+CREATE INDEX inference_requests_placed ON inference_requests (server_uuid)
+    WHERE status IN ('queued', 'running') AND (told_at IS NOT NULL OR lease_until IS NOT NULL);
 -- How many somebody has open.
 CREATE INDEX inference_requests_open_by_subject ON inference_requests (subject) WHERE status IN ('queued', 'running');
 -- What may go, the oldest first.

@@ -54,26 +54,29 @@ SELECT status, runtime_params FROM server_records WHERE uuid = $1;
 -- Those who can run now, the oldest of each server first, as far as there are places: $1 in all, $2 of one server or, where
 -- that is 0, as many calls as its replicas take at once. Their events hold the places for $3 seconds.
 -- Queued and due, or running under a lease that ran out. A time far ahead is from before a clock was set back.
-WITH open AS (
-    SELECT uuid, server_uuid, created_at, accepted_at,
-           status = 'running' AND lease_until BETWEEN now() AND now() + interval '2 minutes' AS runs,
-           coalesce(told_at BETWEEN now() - $3::float8 * interval '1 second' AND now() + interval '1 minute', false) AS told,
-           due_at <= now() OR due_at > now() + interval '2 minutes' AS due
-    FROM inference_requests WHERE status IN ('queued', 'running')
-), taken AS (
-    SELECT server_uuid, count(*) AS places FROM open WHERE runs OR told GROUP BY server_uuid
-), waiting AS (
-    SELECT uuid, server_uuid, created_at, row_number() OVER (PARTITION BY server_uuid ORDER BY created_at, uuid) AS place
-    FROM open WHERE due AND NOT runs AND NOT told AND accepted_at IS NOT NULL
+-- However many wait, a server's index is read only as far as it has places.
+WITH taken AS (
+    SELECT server_uuid, count(*) AS places FROM inference_requests
+    WHERE status IN ('queued', 'running') AND (told_at IS NOT NULL OR lease_until IS NOT NULL)
+      AND (coalesce(lease_until BETWEEN now() AND now() + interval '2 minutes', false)
+           OR coalesce(told_at BETWEEN now() - $3::float8 * interval '1 second' AND now() + interval '1 minute', false))
+    GROUP BY server_uuid
 ), chosen AS (
-    SELECT waiting.uuid
-    FROM waiting
-    LEFT JOIN taken USING (server_uuid)
-    LEFT JOIN server_records AS server ON server.uuid = waiting.server_uuid
-    WHERE waiting.place <= CASE WHEN $2::int > 0 THEN $2::int ELSE greatest(1, coalesce(
-              (server.runtime_params -> 'scale' ->> 'max')::int * (server.runtime_params -> 'scale' ->> 'target')::int, 1
-          )) END - coalesce(taken.places, 0)
-    ORDER BY waiting.created_at, waiting.uuid
+    SELECT next.uuid
+    FROM server_records AS server
+    LEFT JOIN taken ON taken.server_uuid = server.uuid
+    CROSS JOIN LATERAL (
+        SELECT uuid, created_at FROM inference_requests
+        WHERE server_uuid = server.uuid AND status IN ('queued', 'running') AND accepted_at IS NOT NULL
+          AND (due_at <= now() OR due_at > now() + interval '2 minutes')
+          AND NOT coalesce(lease_until BETWEEN now() AND now() + interval '2 minutes', false)
+          AND NOT coalesce(told_at BETWEEN now() - $3::float8 * interval '1 second' AND now() + interval '1 minute', false)
+        ORDER BY created_at, uuid
+        LIMIT greatest(0, CASE WHEN $2::int > 0 THEN $2::int ELSE greatest(1, coalesce(
+                  (server.runtime_params -> 'scale' ->> 'max')::int * (server.runtime_params -> 'scale' ->> 'target')::int, 1
+              )) END - coalesce(taken.places, 0))
+    ) AS next
+    ORDER BY next.created_at, next.uuid
     LIMIT greatest(0, $1::int - (SELECT coalesce(sum(places), 0) FROM taken))
 )
 UPDATE inference_requests AS request SET told_at = now()

@@ -39,11 +39,11 @@ RUNTIMES = Path(__file__).with_name("runtimes").relative_to(ROOT)
 WITHIN_S = 150
 SERVE = {
     "TORPOR_RUNTIMES_DIR": str(RUNTIMES),
-    "TORPOR_INFERENCE_CALL_SECONDS": "12",
+    "TORPOR_INFERENCE_CALL_SECONDS": "45",
     "TORPOR_INFERENCE_ATTEMPTS": "1",
     "TORPOR_WEBHOOK_HOSTS": "127.0.0.1",
 }
-# serve knows the slow engine, gives a call twelve seconds and one attempt; the tick comes every ten seconds.
+# serve knows the slow engine, gives a call 45 seconds and one attempt; the tick comes every ten seconds.
 OVERLAY = """
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
@@ -112,12 +112,25 @@ class Laptop:
     def kill(self, function: str) -> int:
         """SIGKILL every process of a function; how many there were."""
         killed = 0
-        for process in below(self.runtime.pid):
+        for process in self._processes(function):
             with contextlib.suppress(psutil.Error):
-                if service_of(process.pid, self.runtime.folder / "logs") == function:
-                    process.kill()
-                    killed += 1
+                process.kill()
+                killed += 1
         return killed
+
+    def is_asked(self, server: str) -> bool:
+        """Whether somebody is connected to the engine: the front door drops connections that are idle for a second."""
+        with contextlib.suppress(psutil.Error):
+            for process in self._processes(server):
+                found = process.net_connections("tcp")
+                own = {each.laddr.port for each in found if each.status == psutil.CONN_LISTEN}
+                if any(each.laddr.port in own and each.status == psutil.CONN_ESTABLISHED for each in found):
+                    return True
+        return False
+
+    def _processes(self, service: str) -> list[psutil.Process]:
+        logs = self.runtime.folder / "logs"
+        return [process for process in below(self.runtime.pid) if service_of(process.pid, logs) == service]
 
 
 def until(holds: Callable[[], bool], what: Callable[[], str]) -> None:
@@ -227,8 +240,7 @@ def test_serve_killed_in_mid_call_is_followed(on_laptop: Laptop) -> None:
     """Whoever is killed while the model speaks: one completion, and usage once for each answer of the engine."""
     before = len(on_laptop.rows("SELECT 1 FROM usage"))
     uuid = on_laptop.ask(25)
-    on_laptop.until(uuid, "running")
-    until(lambda: on_laptop.runtime.replicas()["model-00001"] == 1, lambda: "the model is not asked")
+    until(lambda: on_laptop.is_asked("model"), lambda: "the model is not asked")
     assert on_laptop.kill("serve") > 0
 
     done = on_laptop.until(uuid, "completed")
@@ -245,24 +257,21 @@ def test_serve_killed_in_mid_call_is_followed(on_laptop: Laptop) -> None:
 
 
 def test_cancelling_stops_the_engine(on_laptop: Laptop) -> None:
-    """A call of ten seconds ends within a few: the engine books what it had said, as cut off."""
+    """A call of forty seconds ends long before: the engine books it as cut off."""
     before = len(on_laptop.rows("SELECT 1 FROM usage"))
-    uuid = on_laptop.ask(50)
-    on_laptop.until(uuid, "running")
+    uuid = on_laptop.ask(200)
+    until(lambda: on_laptop.is_asked("model"), lambda: "the model is not asked")
 
     cancelled = on_laptop.client.delete(f"/inference/{uuid}")
 
     until(lambda: len(on_laptop.rows("SELECT 1 FROM usage")) > before, lambda: "the engine speaks on")
-    ((status, duration_ms),) = on_laptop.rows(
-        "SELECT status, duration_ms FROM usage ORDER BY started_at OFFSET $1", before
-    )
-    assert (on_laptop.read(uuid)["status"], status, duration_ms < 10_000) == ("cancelled", 499, True)
-    assert cancelled is None or cancelled["status"] == "cancelled"
+    ((status,),) = on_laptop.rows("SELECT status FROM usage ORDER BY started_at OFFSET $1", before)
+    assert (cancelled["status"], on_laptop.read(uuid)["status"], status) == ("cancelled", "cancelled", 499)
 
 
 def test_what_failed_for_good_is_a_dead_letter_that_can_be_redriven(on_laptop: Laptop) -> None:
     """The event, with the reason; sent again once the cause is mended, the request is answered."""
-    uuid = on_laptop.ask(100)
+    uuid = on_laptop.ask(400)
     failed = on_laptop.until(uuid, "failed")
     letters = on_laptop.client.items("/deadletters", "dead_letters", subject=uuid)
     assert "does not answer" in failed["error"]
