@@ -66,6 +66,23 @@ async def test_a_bad_candidate_is_rolled_back(play: Stage, errors: int, first_to
     assert play.service()["spec"]["traffic"] == [{"latestRevision": True, "percent": 100}]
 
 
+async def test_a_rollback_needs_no_room(play: Stage) -> None:
+    """Traffic goes back to the revision that served, at once; it stays there until its remade template is ready."""
+    await play.serving()
+    await play.roll(rollout={"steps": [50], "min_requests": 9})
+    await play.until_models(m_1=50, m_2=50)
+    play.engines.fails["m-1"] = ("Unschedulable", "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")
+    await play.used("smol-00002", 9, errors=9)
+    await play.until(lambda: play.traffic() == {"smol-00001": 100}, "what served serves")
+    await play.until(lambda: play.service()["status"]["latestCreatedRevisionName"] == "smol-00003", "it is remade")
+    await play.world.tick()
+    await play.tell_news()
+    assert play.traffic() == {"smol-00001": 100}
+    await play.until_ready()
+    del play.engines.fails["m-1"]
+    await play.until(lambda: play.traffic() == {"smol-00003": 100}, "what served is the latest again")
+
+
 @pytest.mark.parametrize(
     "answer",
     [
