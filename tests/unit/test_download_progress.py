@@ -62,3 +62,20 @@ async def test_a_lost_lease_ends_the_work() -> None:
 
     with pytest.raises(LeaseLost):
         await progress.keep_beating(work(), file, cast("FileRows", Row(lost=True)), beat_s=0.01)
+
+
+async def test_however_fast_it_goes_a_row_is_written_once_a_beat() -> None:
+    """A thousand steps between two beats are one write: the database sees two a second, whatever the source sends."""
+    file, row = _file(), Row()
+    began, beat_s = asyncio.get_running_loop().time(), 0.1
+
+    async def work() -> None:
+        while row.lease < FIRST + timedelta(seconds=5):
+            file.bytes_done += 1
+            await asyncio.sleep(0)
+
+    await progress.keep_beating(work(), file, cast("FileRows", row), beat_s)
+    writes = (row.lease - FIRST).total_seconds()
+    assert file.bytes_done > writes
+    assert writes <= (asyncio.get_running_loop().time() - began) / beat_s
+    assert progress.BEAT_S == 0.5
