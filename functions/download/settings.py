@@ -121,7 +121,7 @@ class Settings(Platform):
         why="slices that work on one large file at the same time; SHA-256 of it in order follows at 1 GB/s at most",
     )
     buffer_bytes: int = setting(
-        64 * MIB,
+        56 * MIB,
         env="TORPOR_BUFFER_BYTES",
         unit="bytes",
         why="memory for parts of all files of one instance together, which bounds its size whatever the models'",

@@ -1,6 +1,7 @@
 """One slice of one file: from the source into S3, resumed from what S3 holds, verified against the source's digest.
 
 `slices` calls `run` with a claimed row and decides what its outcome, or its exception, means for file and model.
+The file is long because the three ways into S3 (in one piece, in parts, copied by S3 itself) are told beside each other.
 """
 
 import asyncio
