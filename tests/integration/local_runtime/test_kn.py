@@ -1,8 +1,8 @@
 """`kn` works against the runtime's API: every call that it makes, as it makes it, over HTTPS, and every field that it reads.
 
 kn itself cannot be installed here, so its calls are a table: read from knative/client 1.23 (`pkg/serving/v1/client.go`,
-`pkg/wait`, `pkg/commands`). Plain JSON typed clients: no discovery, no Table, and no `fieldValidation`. The file is long
-because it is that table.
+`pkg/wait`, `pkg/commands`). Plain JSON typed clients: no discovery, no Table, and no `fieldValidation`.
+The file is long because it is that table.
 """
 
 import asyncio
