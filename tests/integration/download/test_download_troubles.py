@@ -232,7 +232,11 @@ async def test_lost_events_are_repaired_by_the_tick(world_of: Any, source: Any) 
 async def test_an_orphaned_upload_is_aborted_by_the_tick(world_of: Any) -> None:
     """An upload that no row knows, as a kill can leave it, does not stay."""
     record = await world_of.pull("hf://acme/model")
-    for place in ("blobs/sha256/ab/" + "ab" * 32, f"staging/{record['uuid']}/x.gguf", f"models/{record['uuid']}/x.gguf"):
+    for place in (
+        "blobs/sha256/ab/" + "ab" * 32,
+        f"staging/{record['uuid']}/x.gguf",
+        f"models/{record['uuid']}/x.gguf",
+    ):
         await world_of.objects.start_upload(place)
     await world_of.tick()
     assert await world_of.uploads() == []
