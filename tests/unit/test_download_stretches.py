@@ -96,7 +96,7 @@ async def test_leases_end_with_the_work() -> None:
 
 async def test_what_nobody_has_any_more_is_inherited_once() -> None:
     """The part that all wait for goes to the first that asks."""
-    leases: Any = Leases(0, 1)
+    leases: Any = Leases(0)
     file: Any = None
     async with Stretches.leased(leases, file, LARGE, 0) as one, Stretches.leased(leases, file, LARGE, 0) as other:
         assert not await one.inherits(0)
