@@ -77,7 +77,7 @@ async def test_a_part_that_somebody_else_has_hashed_counts_once() -> None:
     """The first to say so has it; the other goes on from there."""
     rows = Rows()
     one, other = baton(rows), baton(rows)
-    assert await asyncio.gather(add(one, 0), add(other, 0)) == [True, True]
+    assert all(await asyncio.gather(add(one, 0), add(other, 0)))
     assert not await add(other, 0)
     assert await add(other, 1)
     assert Digest.seen(rows.state) == PARTS[1].end
