@@ -252,16 +252,8 @@ class Bus:
 
 
 def _outgoing(row: Mapping[str, Any]) -> Outgoing:
-    return Outgoing(
-        row["key"],
-        row["id"],
-        row["source"],
-        row["type"],
-        row["subject"],
-        row["extensions"],
-        row["body"],
-        row["redriven"],
-    )
+    names = ("key", "id", "source", "type", "subject", "extensions", "body", "redriven")
+    return Outgoing(*(row[name] for name in names))
 
 
 def endpoint(

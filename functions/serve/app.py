@@ -37,13 +37,13 @@ from functions.serve.inference.calls import Calls
 from functions.serve.inference.upkeep import Upkeep
 from functions.serve.inference.webhook import Webhooks
 from functions.serve.inference.worker import Worker
-from functions.serve.modelserve import ModelServes
-from functions.serve.modelserve_events import around
+from functions.serve.modelserve.events import around
+from functions.serve.modelserve.resource import ModelServes
 from functions.serve.planning import Model
 from functions.serve.reconcile import Tick
 from functions.serve.requests import ServePatch, ServeRequest
-from functions.serve.rollout_api import RolloutEndpoints
-from functions.serve.rollout_driver import Driver
+from functions.serve.rollout.api import RolloutEndpoints
+from functions.serve.rollout.driver import Driver
 from functions.serve.runtimes import Runtimes
 from functions.serve.settings import Settings
 

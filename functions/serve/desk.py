@@ -14,12 +14,14 @@ from functions.kit.bus import Unit
 from functions.kit.db import Database
 from functions.kit.events import ServerRequested
 from functions.kit.problem import Problem
-from functions.serve import limits, names, planning, records, rollout_desk, rollouts
+from functions.serve import limits, names, planning, records
 from functions.serve.observe import Finding
 from functions.serve.planning import Model
 from functions.serve.problems import DoesNotFit, ModelNotAvailable, ModelNotFound, NameTaken, ServerNotFound
 from functions.serve.records import SQL, Draft, Record
 from functions.serve.requests import RolloutOptions, ServeOptions, ServePatch
+from functions.serve.rollout import rows as rollouts
+from functions.serve.rollout import trials
 from functions.serve.runtimes import Runtimes
 from functions.serve.settings import Settings
 from functions.serve.states import Cause, State
@@ -51,7 +53,7 @@ class Desk:
         if existing is None:
             record = await records.add(unit.connection, draft, self.settings)
         elif rollout is not None:
-            return await rollout_desk.change(unit, existing, draft, rollout, self.settings)
+            return await trials.change(unit, existing, draft, rollout, self.settings)
         elif _same(existing, draft) and existing.state is not State.FAILED:
             return existing
         elif existing.model_name == draft.model.name and existing.state is State.FAILED:
@@ -83,7 +85,7 @@ class Desk:
         """
         options = patch.applied_to(record.options)
         draft = self.draft(model, _named(options, record.name), actor)
-        return await rollout_desk.change(unit, record, replace(draft, options=options), patch.rollout, self.settings)
+        return await trials.change(unit, record, replace(draft, options=options), patch.rollout, self.settings)
 
     async def delete(self, unit: Unit, record: Record) -> Record:
         """Mark it deleted, which frees its name, and let the event take its objects away."""
@@ -91,7 +93,7 @@ class Desk:
         gone = await records.move(unit.connection, record, record.observed, Finding(Cause.REMOVED, ""), now)
         trial = await rollouts.under_way(unit.connection, record.uuid)
         if trial is not None:
-            await rollout_desk.supersede(unit, trial, "the server was deleted")
+            await trials.supersede(unit, trial, "the server was deleted")
         unit.emit(ServerRequested(record.uuid))
         return gone
 

@@ -27,12 +27,9 @@ from functions.serve import (
     opening,
     planning,
     records,
-    rollouts,
     service,
     traces,
-    traffic,
     wakes,
-    wish,
 )
 from functions.serve.cluster import Foreign, Kubernetes
 from functions.serve.desk import Desk
@@ -40,11 +37,13 @@ from functions.serve.observe import Finding, Observation
 from functions.serve.planning import Model
 from functions.serve.records import SQL, Draft, Record
 from functions.serve.requests import ServeOptions
-from functions.serve.rollout_driver import list_revisions
-from functions.serve.rollout_states import RolloutCause
-from functions.serve.rollouts import Move
+from functions.serve.rollout import rows as rollouts
+from functions.serve.rollout import traffic, wish
+from functions.serve.rollout.driver import list_revisions
+from functions.serve.rollout.rows import Move
+from functions.serve.rollout.states import RolloutCause
+from functions.serve.rollout.wish import Wish
 from functions.serve.states import Cause, State
-from functions.serve.wish import Wish
 
 # RFC 1123: it becomes part of a path.
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")

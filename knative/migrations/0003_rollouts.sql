@@ -1,4 +1,4 @@
--- Rollouts: one new revision of a server on its way to all of the traffic (functions/serve/rollout_states.py).
+-- Rollouts: one new revision of a server on its way to all of the traffic (functions/serve/rollout/states.py).
 -- server_records says what serves; what is on trial stands here until it is promoted.
 
 CREATE TABLE rollouts (

@@ -29,7 +29,7 @@ CREATE TABLE wakes (
 );
 CREATE INDEX wakes_by_age ON wakes (woken_at);
 
--- Which of several models answers a set of prompts best, to be served under one name (functions/serve/evaluation_states.py).
+-- Which of several models answers a set of prompts best, to be served under one name (functions/serve/evaluation/states.py).
 CREATE TABLE evaluations (
     uuid          TEXT PRIMARY KEY,
     -- The order in which they were asked for: a later one's winner stays.

@@ -52,7 +52,8 @@ async def test_a_batch_that_an_engine_posts_twice_is_counted_once(database_url: 
     """Straight to /events over HTTP: its own sender and headers, no Broker; the first answer got lost."""
     database = Database(Secret(database_url))
     handle = app.build(
-        routes(Deps(database, Bus(database, "/torpor/status", unpublished, KEYRING), Admin(), TRUST, NO_OBJECTS)), ready={}
+        routes(Deps(database, Bus(database, "/torpor/status", unpublished, KEYRING), Admin(), TRUST, NO_OBJECTS)),
+        ready={},
     )
     async with served(handle) as url:
         sender = Twice(f"{url}/events")

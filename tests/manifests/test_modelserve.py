@@ -7,8 +7,9 @@ import msgspec
 import pytest
 import yaml
 
-from functions.serve import modelserve_spec, names
-from functions.serve.modelserve_spec import Wanted
+from functions.serve import names
+from functions.serve.modelserve import spec as specification
+from functions.serve.modelserve.spec import Wanted
 from functions.serve.problems import BadSpec
 from functions.serve.requests import Gpu, RolloutOptions, Scale, ServeOptions
 from kn_model.local.admission.structural import problems
@@ -49,9 +50,9 @@ def _of(kind: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("kind", "schema", "fields"),
     [
-        (RolloutOptions, SPEC["properties"]["rollout"], modelserve_spec.ROLLOUT),
-        (Gpu, SPEC["properties"]["gpu"], modelserve_spec.GPU),
-        (Scale, SPEC["properties"]["scale"], modelserve_spec.SCALE),
+        (RolloutOptions, SPEC["properties"]["rollout"], specification.ROLLOUT),
+        (Gpu, SPEC["properties"]["gpu"], specification.GPU),
+        (Scale, SPEC["properties"]["scale"], specification.SCALE),
     ],
     ids=["rollout", "gpu", "scale"],
 )
@@ -67,7 +68,7 @@ def test_limits_are_those_of_a_request(kind: Any, schema: dict[str, Any], fields
 
 def test_every_option_has_a_place() -> None:
     """What a request can say a resource can say; its name is the resource's."""
-    named = {"replicas", *modelserve_spec.KEYS}
+    named = {"replicas", *specification.KEYS}
     assert SPEC["properties"].keys() - named == OPTIONS.keys()
     assert _of(ServeOptions).keys() - {"name"} == set(OPTIONS.values())
     replicas, memory = SPEC["properties"]["replicas"], SPEC["properties"]["memoryMb"]
@@ -86,7 +87,7 @@ def test_names_are_those_of_servers() -> None:
 
 def _wanted(**spec: Any) -> Wanted:
     metadata = {"name": "smol", "uid": "u", "generation": 3}
-    return modelserve_spec.read({"metadata": metadata, "spec": {"modelUuid": "m-1", **spec}})
+    return specification.read({"metadata": metadata, "spec": {"modelUuid": "m-1", **spec}})
 
 
 def test_a_spec_becomes_options() -> None:
@@ -121,8 +122,8 @@ def test_an_older_definition_lets_nothing_through(spec: dict[str, Any]) -> None:
 
 def test_a_token_is_never_shown() -> None:
     """Neither the value nor its digest has it in its text."""
-    obj = {"metadata": {"name": "x", "uid": "u", "generation": 1, "annotations": {modelserve_spec.TOKEN: "s3cret"}}}
-    found = modelserve_spec.read({**obj, "spec": {"modelName": "m"}})
+    obj = {"metadata": {"name": "x", "uid": "u", "generation": 1, "annotations": {specification.TOKEN: "s3cret"}}}
+    found = specification.read({**obj, "spec": {"modelName": "m"}})
     assert ("s3cret", False) == (found.token, "s3cret" in repr(found))
 
 
@@ -134,4 +135,4 @@ def test_examples_of_the_page_are_valid() -> None:
     assert resources
     for each in resources:
         assert [] == list(problems(VERSION["schema"]["openAPIV3Schema"], each))
-        modelserve_spec.read({**each, "metadata": {**each["metadata"], "uid": "u", "generation": 1}})
+        specification.read({**each, "metadata": {**each["metadata"], "uid": "u", "generation": 1}})

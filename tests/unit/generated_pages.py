@@ -22,9 +22,9 @@ from functions.kit import events
 from functions.kit.settings import Secret, load
 from functions.kit.states import Machine
 from functions.serve.engine.settings import EngineSettings
-from functions.serve.evaluation_states import CANDIDATE, EVALUATION
-from functions.serve.inference_states import INFERENCE
-from functions.serve.rollout_states import ROLLOUT
+from functions.serve.evaluation.states import CANDIDATE, EVALUATION
+from functions.serve.inference.states import INFERENCE
+from functions.serve.rollout.states import ROLLOUT
 from functions.serve.states import SERVER
 from tests.deliveries import ENVIRONMENT
 

@@ -6,7 +6,7 @@ import msgspec
 
 from functions.download.manifest import StoredFile, make, metadata
 
-FILES = [StoredFile("config.json", 2, "aa"), StoredFile("m.safetensors", 10, "bb")]
+FILES = [StoredFile("config.json", 2, "aa", "blobs/aa"), StoredFile("m.safetensors", 10, "bb", "blobs/bb")]
 
 
 def test_the_manifest_names_every_file_and_its_origin() -> None:
@@ -14,15 +14,15 @@ def test_the_manifest_names_every_file_and_its_origin() -> None:
     row = {"uuid": "u", "model_name": "m", "source": "hf://a/m", "revision": "c"}
     document = make(row, FILES, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
     assert msgspec.to_builtins(document) == {
-        "version": 1,
+        "version": 2,
         "model_uuid": "u",
         "model_name": "m",
         "source": "hf://a/m",
         "revision": "c",
         "created_at": "2026-01-02T03:04:05+00:00",
         "files": [
-            {"path": "config.json", "size": 2, "sha256": "aa"},
-            {"path": "m.safetensors", "size": 10, "sha256": "bb"},
+            {"path": "config.json", "size": 2, "sha256": "aa", "key": "blobs/aa"},
+            {"path": "m.safetensors", "size": 10, "sha256": "bb", "key": "blobs/bb"},
         ],
         "total_bytes": 12,
     }

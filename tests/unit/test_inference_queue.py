@@ -7,7 +7,7 @@ import pytest
 from functions.serve import planning
 from functions.serve.inference import queue
 from functions.serve.inference.queue import Places
-from functions.serve.inference_states import INFERENCE, InferenceCause, InferenceState
+from functions.serve.inference.states import INFERENCE, InferenceCause, InferenceState
 from functions.serve.requests import Scale, ServeOptions
 from functions.serve.runtimes import Runtimes
 from tests.unit.test_serve_service import MODEL

@@ -10,7 +10,7 @@ FILES = sorted([*(ROOT / "functions").rglob("*.sql"), *(ROOT / "functions").rglo
 # What each would leave behind, in SQL or by a method of asyncpg.
 SESSION = re.compile(
     r"""\bLISTEN\b | \bUNLISTEN\b | \bPREPARE\b | \bDEALLOCATE\b | \bDECLARE\s+\w+\s+CURSOR | \bTEMP(ORARY)?\s+TABLE
-    | pg_(try_)?advisory_lock(_shared)?\( | \bSET\s+(?!LOCAL\b)(SESSION\s+)?[a-z_]+\s*(=|TO\b)\s*'
+    | pg_(try_)?advisory_lock(_shared)?\( | (\A|;)\s*SET\s+(?!LOCAL\b)(SESSION\s+)?[a-z_]+\s*(=|TO\b)\s*'
     | set_config\([^)]*,\s*false\) | \.add_listener\( | \.prepare\(""",
     re.VERBOSE,
 )

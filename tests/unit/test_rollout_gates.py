@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from functions.serve.gates import Measured, Measures, judge
 from functions.serve.requests import RolloutOptions
+from functions.serve.rollout.gates import Measured, Measures, judge
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 OPTIONS = RolloutOptions(hold_s=60, min_requests=20, max_error_rate=0.02, max_ttft_ratio=1.5)

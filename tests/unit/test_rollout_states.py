@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from functions.serve.rollout_states import ROLLOUT, RolloutCause, RolloutState
+from functions.serve.rollout.states import ROLLOUT, RolloutCause, RolloutState
 
 PAGE = Path(__file__).parents[2] / "docs" / "rollout.md"
 LIVE = [state for state in RolloutState if state not in ROLLOUT.ends]

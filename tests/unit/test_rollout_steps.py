@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from functions.serve import rollout_steps
-from functions.serve.gates import Verdict
 from functions.serve.requests import RolloutOptions, ServeOptions
-from functions.serve.rollout_proof import Proof
-from functions.serve.rollout_sight import Sight
-from functions.serve.rollout_states import RolloutCause, RolloutState
-from functions.serve.rollout_steps import MARGIN_S, Facts
-from functions.serve.rollouts import Rollout
+from functions.serve.rollout import steps
+from functions.serve.rollout.gates import Verdict
+from functions.serve.rollout.prompts import Proof
+from functions.serve.rollout.rows import Rollout
+from functions.serve.rollout.sight import Sight
+from functions.serve.rollout.states import RolloutCause, RolloutState
+from functions.serve.rollout.steps import MARGIN_S, Facts
 
 _S, _C = RolloutState, RolloutCause
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -88,7 +88,7 @@ CASES = [
 @pytest.mark.parametrize(("rollout", "facts", "cause", "why"), CASES)
 def test_what_follows(rollout: Rollout, facts: Facts, cause: RolloutCause | None, why: str) -> None:
     """The cause that moves it, None to wait; and the words for people."""
-    following = rollout_steps.decide(rollout, facts)
+    following = steps.decide(rollout, facts)
     assert (following.cause, why in following.why) == (cause, True), following
 
 
@@ -105,4 +105,4 @@ def test_what_follows(rollout: Rollout, facts: Facts, cause: RolloutCause | None
 )
 def test_when_the_prompt_is_asked(rollout: Rollout, sight: Sight, asks: bool) -> None:  # noqa: FBT001  # a column
     """Only where it can prove something."""
-    assert rollout_steps.asks(rollout, sight) is asks
+    assert steps.asks(rollout, sight) is asks

@@ -2,8 +2,9 @@
 
 import pytest
 
-from functions.serve import names, traffic
-from functions.serve.traffic import Split
+from functions.serve import names
+from functions.serve.rollout import traffic
+from functions.serve.rollout.traffic import Split
 
 PRESENT = {"smol-00001", "smol-00002"}
 LATEST = {"latestRevision": True, "percent": 100}

@@ -5,7 +5,7 @@ import pytest
 
 from functions.serve.evaluation import pattern
 from functions.serve.evaluation.requests import EvaluationRequest, Expect, Prompt, Prompts
-from functions.serve.scoring import Result, Standing, judged, latency, score, text_of, unanswered, winner
+from functions.serve.evaluation.scoring import Result, Standing, judged, latency, score, text_of, unanswered, winner
 
 
 def result(*, passed: bool, latency_ms: int = 1) -> Result:

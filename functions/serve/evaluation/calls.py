@@ -19,7 +19,7 @@ from functions.serve.evaluation import requests, rows
 from functions.serve.evaluation.driver import Driver
 from functions.serve.evaluation.requests import BadPrompts, EvaluationRequest
 from functions.serve.evaluation.rows import SQL
-from functions.serve.evaluation_states import EvaluationCause
+from functions.serve.evaluation.states import EvaluationCause
 from functions.serve.problems import BadName
 
 # `<alias>-eval-<number>` is a server's name too; ten digits outlast every installation.

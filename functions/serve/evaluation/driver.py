@@ -15,18 +15,18 @@ from functions.kit import actors
 from functions.kit.bus import Unit
 from functions.kit.events import CloudEvent, EvaluationRequested, ModelSelected
 from functions.kit.problem import Problem, Retry
-from functions.serve import desk, records, scoring, service
+from functions.serve import desk, records, service
 from functions.serve.deps import Deps
 from functions.serve.desk import Desk
-from functions.serve.evaluation import pointer, requests, rows
+from functions.serve.evaluation import pointer, requests, rows, scoring
 from functions.serve.evaluation.pointer import Pointer
 from functions.serve.evaluation.requests import Prompt
 from functions.serve.evaluation.rows import SQL, Candidate, Evaluation
+from functions.serve.evaluation.scoring import Result
 from functions.serve.evaluation.slices import Questioner
-from functions.serve.evaluation_states import CandidateState, EvaluationCause, EvaluationState
+from functions.serve.evaluation.states import CandidateState, EvaluationCause, EvaluationState
 from functions.serve.problems import ServerNotFound
 from functions.serve.requests import ServeOptions
-from functions.serve.scoring import Result
 
 Commit = Callable[[Unit], Awaitable[None]]
 

@@ -11,7 +11,8 @@ from functions.kit import history
 from functions.kit.bus import Unit
 from functions.kit.db import queries
 from functions.kit.history import Attempt
-from functions.serve.evaluation_states import (
+from functions.serve.evaluation.scoring import Result, Standing
+from functions.serve.evaluation.states import (
     CANDIDATE,
     EVALUATION,
     CandidateCause,
@@ -20,7 +21,6 @@ from functions.serve.evaluation_states import (
     EvaluationState,
 )
 from functions.serve.requests import RolloutOptions, ServeOptions
-from functions.serve.scoring import Result, Standing
 
 SQL: Final = queries(str(Path(__file__)))
 # From the request for a temporary server to its last answer: large weights take minutes, 200 prompts of a slow model too.

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from functions.kit.problem import Retry
-from functions.serve import scoring
 from functions.serve.asking import AnswerTooLarge, Asker
-from functions.serve.evaluation import pattern
+from functions.serve.evaluation import pattern, scoring
 from functions.serve.evaluation.requests import Prompt
-from functions.serve.scoring import Result
+from functions.serve.evaluation.scoring import Result
 
 # One answer of a model that is awake; 64 tokens of a slow one.
 ASK_S: Final = 60.0

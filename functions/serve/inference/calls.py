@@ -14,7 +14,7 @@ from functions.serve.deps import Deps
 from functions.serve.inference import queue, requests
 from functions.serve.inference.queue import SQL, End, Places
 from functions.serve.inference.requests import Callback, InferenceRequest
-from functions.serve.inference_states import InferenceCause, InferenceState
+from functions.serve.inference.states import InferenceCause, InferenceState
 from functions.serve.problems import ServerNotFound
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from functions.kit.bus import Unit
 from functions.kit.db import queries
 from functions.kit.events import InferenceCompleted, InferenceFailed, InferenceRequested, WebhookRequested
-from functions.serve.inference_states import INFERENCE, InferenceCause, InferenceState
+from functions.serve.inference.states import INFERENCE, InferenceCause, InferenceState
 
 SQL: Final = queries(str(Path(__file__)))
 # Longer than a function takes to start and the Broker to bring it an event; then somebody else may have the place.

@@ -6,7 +6,7 @@ from functions.kit.events import CloudEvent, WebhookRequested
 from functions.serve.deps import Deps
 from functions.serve.inference import queue
 from functions.serve.inference.queue import SQL, End, Places
-from functions.serve.inference_states import InferenceCause
+from functions.serve.inference.states import InferenceCause
 
 # Rows of one tick, which has seconds; the next one goes on.
 BATCH: Final = 200

@@ -23,7 +23,7 @@ from functions.serve.deps import Deps
 from functions.serve.inference import outcome, queue
 from functions.serve.inference.outcome import Answered, Later, Outcome, Refused
 from functions.serve.inference.queue import SQL, End, Places
-from functions.serve.inference_states import InferenceCause, InferenceState
+from functions.serve.inference.states import InferenceCause, InferenceState
 
 # A lease outlives two renewals that PostgreSQL did not take; who dies is followed that much later.
 LEASE_S: Final = 15.0

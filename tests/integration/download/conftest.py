@@ -4,6 +4,7 @@ world      the function with its broker; `world.pull(...)`, then `await world.de
 hub_root   the directory of the hub's repositories; `write_repository` fills it
 hub        the running hub of `kn_model.hub`
 source     a web server that does to a transfer what a test tells it to
+The file is long because these share one world.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Moves a rollout: the handler of `rollout.measured`, which says no more than that one is worth a look.
 
 It is emitted when usage of the server was stored, when one of its objects changed, and by every tick. What is seen
-decides (`rollout_steps`); the move is a row, and the cluster follows with `server.requested`. Killed anywhere, the next
+decides (`steps`); the move is a row, and the cluster follows with `server.requested`. Killed anywhere, the next
 look finds the same.
 """
 
@@ -15,28 +15,20 @@ from functions.kit.bus import Bus, Unit
 from functions.kit.db import Database
 from functions.kit.events import CloudEvent, RolloutMeasured
 from functions.kit.problem import Problem, Retry
-from functions.serve import (
-    cluster,
-    desk,
-    gates,
-    planning,
-    rollout_proof,
-    rollout_sight,
-    rollout_steps,
-    rollouts,
-    traffic,
-)
+from functions.serve import cluster, desk, planning
 from functions.serve.asking import Asker
 from functions.serve.cluster import Kubernetes
 from functions.serve.desk import Desk
-from functions.serve.gates import Measured, Measures
 from functions.serve.planning import Plan
 from functions.serve.records import SQL
-from functions.serve.rollout_proof import Proof
-from functions.serve.rollout_sight import Sight
-from functions.serve.rollout_states import RolloutState
-from functions.serve.rollout_steps import Facts
-from functions.serve.rollouts import Move, Rollout
+from functions.serve.rollout import gates, prompts, sight, steps, traffic
+from functions.serve.rollout import rows as rollouts
+from functions.serve.rollout.gates import Measured, Measures
+from functions.serve.rollout.prompts import Proof
+from functions.serve.rollout.rows import Move, Rollout
+from functions.serve.rollout.sight import Sight
+from functions.serve.rollout.states import RolloutState
+from functions.serve.rollout.steps import Facts
 from functions.serve.service import SERVER_LABEL
 
 # What served is judged by its last hour too: it had all of the traffic then.
@@ -83,7 +75,7 @@ class Driver:
             if current.under_way:
                 unit.emit(RolloutMeasured(current.uuid))
             return
-        following, candidate = rollout_steps.decide(current, seen.facts), seen.facts.sight.candidate
+        following, candidate = steps.decide(current, seen.facts), seen.facts.sight.candidate
         if following.cause is None:
             await rollouts.note(unit.connection, current, following.why, candidate, seen.measures)
             return
@@ -100,7 +92,7 @@ class Driver:
             raise
         except Problem as problem:
             return _Seen(Facts(sight, problem.detail, 0, _now()), None)
-        proof = await self._ask(rollout, plan) if rollout_steps.asks(rollout, sight) else None
+        proof = await self._ask(rollout, plan) if steps.asks(rollout, sight) else None
         measures = await self._measure(rollout, sight) if rollout.state in _TRAFFIC else None
         verdict = gates.judge(rollout.options, measures, rollout.since, _now()) if measures else None
         return _Seen(Facts(sight, "", plan.start_s, _now(), proof, verdict), measures)
@@ -109,7 +101,7 @@ class Driver:
         namespace = self._desk.settings.namespace
         service = await self._api.get(f"{cluster.served('Service', namespace)}/{rollout.row['server_name']}")
         revisions = await list_revisions(self._api, namespace, rollout.server_uuid)
-        return rollout_sight.look(rollout.uuid, rollout.stable_revision, service, revisions)
+        return sight.look(rollout.uuid, rollout.stable_revision, service, revisions)
 
     async def _plan(self, rollout: Rollout) -> Plan:
         """Raises Problem when the model is gone or cannot be served any more."""
@@ -120,13 +112,13 @@ class Driver:
         name, options = rollout.row["server_name"], rollout.options
         host = traffic.tag_host(name, self._desk.settings.namespace)
         proof = Proof(ok=False, why="its runtime lets no path through that a prompt could be sent to")
-        for question in rollout_proof.questions(plan.runtime.kinds[plan.kind].paths, name, options.prompt):
+        for question in prompts.questions(plan.runtime.kinds[plan.kind].paths, name, options.prompt):
             try:
                 answer = await self._asker.ask(host, question.path, question.body, timeout_s=ASK_S)
             except Retry as problem:
                 return Proof(None, problem.detail)
-            proof = rollout_proof.judge(answer.status, answer.body, options.expect)
-            if rollout_proof.understood(answer.status):
+            proof = prompts.judge(answer.status, answer.body, options.expect)
+            if prompts.understood(answer.status):
                 break
         return proof
 

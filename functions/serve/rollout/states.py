@@ -1,6 +1,6 @@
 """The states of a rollout: one new revision of a server on its way to all of the traffic. Pure.
 
-Moved by `rollouts.move` alone, from what `rollout_steps` decides or a person does (docs/rollout.md).
+Moved by `rows.move` alone, from what `steps` decides or a person does (docs/rollout.md).
 
 - candidate: the revision is made, tagged, at 0 %
 - warming: it is ready; a real prompt is asked and its answer looked at. Where there is room for one only, it has the

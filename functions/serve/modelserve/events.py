@@ -15,8 +15,9 @@ from functions.kit.bus import Duplicate, Handler
 from functions.kit.events import CloudEvent, ModelAvailable, ServerRequested
 from functions.kit.kube import Json
 from functions.kit.problem import Reject
-from functions.serve import modelserve_spec, observe
-from functions.serve.modelserve import ModelServes
+from functions.serve import observe
+from functions.serve.modelserve import spec
+from functions.serve.modelserve.resource import ModelServes
 
 # RFC 1123: it becomes part of a selector.
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
@@ -63,7 +64,7 @@ def _named(event: CloudEvent) -> str:
     """The name in an ApiServerSource's reference to a ModelServe. Raises Reject for anything else."""
     reference = _object(event)
     kind = (reference.get("apiVersion"), reference.get("kind"))
-    if kind != (modelserve_spec.API_VERSION, modelserve_spec.KIND):
+    if kind != (spec.API_VERSION, spec.KIND):
         raise Reject(f"serve follows references to ModelServes, not to {kind[1]} of {kind[0]}")
     name: Any = reference.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):

@@ -1,6 +1,6 @@
 """The golden prompt: what a candidate is asked before it gets any traffic, and whether its answer will do. Pure.
 
-Called by `rollout_driver`, which asks. The path is the first that the runtime lets through and the model understands: a
+Called by `driver`, which asks. The path is the first that the runtime lets through and the model understands: a
 model without a chat template refuses a chat (400) and is asked to complete the prompt instead.
 """
 

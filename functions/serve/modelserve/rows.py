@@ -6,11 +6,12 @@ from typing import Any
 
 from functions.kit.bus import Unit
 from functions.kit.identity import Identity
-from functions.serve import records, rollouts
-from functions.serve.modelserve_spec import Wanted
-from functions.serve.modelserve_status import Facts
+from functions.serve import records
+from functions.serve.modelserve.spec import Wanted
+from functions.serve.modelserve.status import Facts
 from functions.serve.planning import Model
 from functions.serve.records import SQL, Record
+from functions.serve.rollout import rows as rollouts
 from functions.serve.states import State
 
 

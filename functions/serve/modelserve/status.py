@@ -11,12 +11,12 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from functions.kit.problem import Problem
-from functions.serve.modelserve_spec import Wanted
+from functions.serve.modelserve.spec import Wanted
 from functions.serve.planning import Model
 from functions.serve.records import Record
 from functions.serve.requests import ServeOptions
-from functions.serve.rollout_states import RolloutState
-from functions.serve.rollouts import Rollout
+from functions.serve.rollout.rows import Rollout
+from functions.serve.rollout.states import RolloutState
 from functions.serve.states import State
 
 Json = dict[str, Any]

@@ -16,11 +16,11 @@ from functions.kit import history
 from functions.kit.bus import Unit
 from functions.kit.events import RolloutAdvanced, RolloutPromoted, RolloutRolledBack, ServerRequested
 from functions.kit.history import Attempt
-from functions.serve.gates import Measures
 from functions.serve.records import SQL, Draft, Record
 from functions.serve.requests import RolloutOptions, ServeOptions
-from functions.serve.rollout_states import ROLLOUT, RolloutCause, RolloutState
-from functions.serve.traffic import WHOLE, Split
+from functions.serve.rollout.gates import Measures
+from functions.serve.rollout.states import ROLLOUT, RolloutCause, RolloutState
+from functions.serve.rollout.traffic import WHOLE, Split
 
 # A reason can be a page of a source's log; people need a sentence or two.
 MAX_WHY: Final = 1000

@@ -1,4 +1,4 @@
-"""A rollout by hand: promote, roll back, hold, go on. The automatic moves take the same path (`rollouts.move`).
+"""A rollout by hand: promote, roll back, hold, go on. The automatic moves take the same path (`rows.move`).
 
 The server's record is locked first, so of two people who decide at once one is first and the other gets 409.
 """
@@ -14,13 +14,13 @@ from functions.kit import app
 from functions.kit.bus import Unit
 from functions.kit.events import RolloutMeasured
 from functions.kit.problem import Forbidden
-from functions.serve import rollouts
 from functions.serve.deps import Deps
 from functions.serve.desk import Desk
 from functions.serve.problems import NoRollout, NotNow
 from functions.serve.records import Record
-from functions.serve.rollout_states import ROLLOUT, RolloutCause
-from functions.serve.rollouts import Move, Rollout
+from functions.serve.rollout import rows as rollouts
+from functions.serve.rollout.rows import Move, Rollout
+from functions.serve.rollout.states import ROLLOUT, RolloutCause
 
 _WORDS: Final = {
     RolloutCause.FINISHED: "promotes it",

@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from functions.serve import rollout_proof
-from functions.serve.rollout_proof import judge
+from functions.serve.rollout import prompts
+from functions.serve.rollout.prompts import judge
 
 
 def _chat(text: object) -> bytes:
@@ -41,14 +41,14 @@ def test_answers(status: int, body: bytes, expect: str, *, ok: bool | None) -> N
 
 def test_the_ways_to_ask() -> None:
     """Only paths that the runtime lets through, a chat first; under the server's name."""
-    asked = rollout_proof.questions(("/v1/completions", "/v1/chat/completions"), "smol", "Hello?")
+    asked = prompts.questions(("/v1/completions", "/v1/chat/completions"), "smol", "Hello?")
     assert [question.path for question in asked] == ["/v1/chat/completions", "/v1/completions"]
     body = msgspec.json.decode(asked[0].body)
     assert (body["model"], body["messages"][0]["content"], body["temperature"]) == ("smol", "Hello?", 0)
-    (vector,) = rollout_proof.questions(("/v1/embeddings",), "smol", "Hello?")
+    (vector,) = prompts.questions(("/v1/embeddings",), "smol", "Hello?")
     assert msgspec.json.decode(vector.body) == {"model": "smol", "input": "Hello?"}
 
 
 def test_a_model_without_a_chat_template_is_asked_otherwise() -> None:
     """400 is no judgement of the model."""
-    assert [rollout_proof.understood(status) for status in (400, 200, 500)] == [False, True, True]
+    assert [prompts.understood(status) for status in (400, 200, 500)] == [False, True, True]

@@ -3,7 +3,7 @@
 No operator runs. An event of the ApiServerSource says that a resource is worth a look, no more: it is nobody's signature.
 What is done follows from the resource as the API has it, from the table `modelserves` (what was done before) and from the
 server's record. So a lost or doubled event changes nothing, a deleted resource needs no finalizer, and the tick, which
-looks at all of them, only does what an event should have done. Called by the events of `modelserve_events`.
+looks at all of them, only does what an event should have done. Called by the events of `events`.
 """
 
 import logging
@@ -17,14 +17,13 @@ from functions.kit.events import CloudEvent
 from functions.kit.identity import Identity
 from functions.kit.kube import Json, KubeError
 from functions.kit.problem import Forbidden, Problem, Retry, Unauthorized
-from functions.serve import modelserve_rows as rows
-from functions.serve import modelserve_spec, modelserve_status
 from functions.serve.cluster import Kubernetes
 from functions.serve.deps import Verifies
 from functions.serve.desk import Desk
-from functions.serve.modelserve_rows import Done
-from functions.serve.modelserve_spec import Wanted
-from functions.serve.modelserve_status import Facts
+from functions.serve.modelserve import rows, spec, status
+from functions.serve.modelserve.rows import Done
+from functions.serve.modelserve.spec import Wanted
+from functions.serve.modelserve.status import Facts
 from functions.serve.planning import Model
 from functions.serve.problems import InvalidToken, NameTaken, NotAllowed
 from functions.serve.records import SQL, Record
@@ -46,7 +45,7 @@ class ModelServes:
         self._desk = front
         self._settings = front.settings
         self._namespace = front.settings.namespace
-        self._collection = kube.path(modelserve_spec.API_VERSION, modelserve_spec.PLURAL, self._namespace)
+        self._collection = kube.path(spec.API_VERSION, spec.PLURAL, self._namespace)
 
     async def look(self, name: str) -> None:
         """Bring the resource of this name, its server and its status together. Raises Retry for bad luck."""
@@ -102,7 +101,7 @@ class ModelServes:
         if answer is None:
             _LOG.warning("the cluster does not know the kind ModelServe; apply knative/base/serve/modelserve.yaml")
             return None
-        named = {"apiVersion": modelserve_spec.API_VERSION, "kind": modelserve_spec.KIND}
+        named = {"apiVersion": spec.API_VERSION, "kind": spec.KIND}
         # Items of a list carry no kind of their own.
         return [{**item, **named} for item in answer["items"]]
 
@@ -112,7 +111,7 @@ class ModelServes:
         """Do what it asks for and say what came of it; False when it changed meanwhile."""
         wanted: Wanted | None = None
         try:
-            wanted = modelserve_spec.read(obj)
+            wanted = spec.read(obj)
             facts = await self._done(wanted)
         except Retry:
             raise
@@ -121,7 +120,7 @@ class ModelServes:
         if facts is None:
             return False
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return await self._show(obj, modelserve_status.status(obj, wanted, facts, now))
+        return await self._show(obj, status.status(obj, wanted, facts, now))
 
     async def _done(self, wanted: Wanted) -> Facts | None:
         """Ask the desk for the server, once per spec and model; None when a newer spec was looked at already."""
@@ -167,7 +166,7 @@ class ModelServes:
             who = await self._verifier.identify(f"Bearer {wanted.token}")
             who.require("operate")
         except Unauthorized as problem:
-            raise InvalidToken(f"the annotation {modelserve_spec.TOKEN}: {problem.detail}") from problem
+            raise InvalidToken(f"the annotation {spec.TOKEN}: {problem.detail}") from problem
         except Forbidden as problem:
             raise NotAllowed(problem.detail) from problem
         return who
@@ -177,7 +176,7 @@ class ModelServes:
         if not actor:
             raise NotAllowed(
                 f"this installation acts for nobody in particular: put a token or an API key into the annotation "
-                f"{modelserve_spec.TOKEN}, or set TORPOR_MODELSERVE_ACTOR"
+                f"{spec.TOKEN}, or set TORPOR_MODELSERVE_ACTOR"
             )
         return Identity(actor, "", ("*",), ("operate",), 0.0)
 

@@ -9,12 +9,13 @@ import msgspec
 
 from functions.kit.bus import Unit
 from functions.kit.events import ServerRequested
-from functions.serve import records, rollouts
+from functions.serve import records
 from functions.serve.problems import ClusterLimit, RolloutUnderWay
 from functions.serve.records import Draft, Record
 from functions.serve.requests import RolloutOptions, Scale, ServeOptions
-from functions.serve.rollout_states import RolloutCause
-from functions.serve.rollouts import Move, Rollout
+from functions.serve.rollout import rows as rollouts
+from functions.serve.rollout.rows import Move, Rollout
+from functions.serve.rollout.states import RolloutCause
 from functions.serve.settings import Settings
 from functions.serve.states import State
 

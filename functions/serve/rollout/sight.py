@@ -1,11 +1,12 @@
-"""What the cluster says of a rollout: its candidate, and the revision that served before. Pure; called by `rollout_driver`."""
+"""What the cluster says of a rollout: its candidate, and the revision that served before. Pure; called by `driver`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from functions.serve import observe, traffic
+from functions.serve import observe
 from functions.serve.observe import Seen
+from functions.serve.rollout import traffic
 from functions.serve.service import ROLLOUT_LABEL
 
 # A node may be on its way, or another model about to leave its GPU: only the deadline ends this wait.

@@ -1,6 +1,6 @@
 """Whether a candidate may take the next step: its errors and first tokens against those of the revision that serves. Pure.
 
-Called by `rollout_steps` with what the table `usage` says of both revisions. Errors count from the candidate's first
+Called by `steps` with what the table `usage` says of both revisions. Errors count from the candidate's first
 request on, so that a small share of them is found in the course of several steps.
 """
 

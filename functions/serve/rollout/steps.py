@@ -1,14 +1,14 @@
-"""What a rollout does next, from what is known of it. Pure; called by `rollout_driver` at every event and tick."""
+"""What a rollout does next, from what is known of it. Pure; called by `driver` at every event and tick."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from functions.serve.gates import Verdict
-from functions.serve.rollout_proof import Proof
-from functions.serve.rollout_sight import Sight
-from functions.serve.rollout_states import RolloutCause, RolloutState
-from functions.serve.rollouts import Rollout
+from functions.serve.rollout.gates import Verdict
+from functions.serve.rollout.prompts import Proof
+from functions.serve.rollout.rows import Rollout
+from functions.serve.rollout.sight import Sight
+from functions.serve.rollout.states import RolloutCause, RolloutState
 
 # On top of what the engine may take to start: to pull its image, and for the cluster to notice.
 MARGIN_S: Final = 120.0

@@ -6,13 +6,14 @@ Called by the handler of `server.requested`, which makes it so, and again afterw
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from functions.serve import observe, records, rollouts
+from functions.serve import observe, records
 from functions.serve.records import SQL, Record
 from functions.serve.requests import ServeOptions
-from functions.serve.rollouts import Rollout
+from functions.serve.rollout import rows as rollouts
+from functions.serve.rollout.rows import Rollout
+from functions.serve.rollout.traffic import Split
 from functions.serve.service import Server, Trial
 from functions.serve.states import State
-from functions.serve.traffic import Split
 
 
 class Rows(Protocol):

@@ -1,0 +1,1 @@
+"""Servers as custom resources of kind ModelServe (docs/modelserve.md)."""

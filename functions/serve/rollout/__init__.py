@@ -1,0 +1,1 @@
+"""How a server goes over to another revision, by steps of traffic, and back (docs/rollout.md)."""
