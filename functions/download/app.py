@@ -22,7 +22,6 @@ from functions.kit.bus import Bus
 from functions.kit.db import Database
 from functions.kit.events import CloudEvent, FileRequested, ModelRequested
 from functions.kit.identity import Identity
-from functions.kit.objects import S3Objects
 from functions.kit.publisher import HttpPublisher
 from functions.kit.remote import verifier
 from functions.kit.signature import Keyring
@@ -44,9 +43,7 @@ class Verifies(Protocol):
 def build(settings: Settings) -> Starlette:
     """The function, from its settings; everything it depends on opens at first use."""
     db = Database(settings.database_url)
-    objects = S3Objects(
-        settings.s3_endpoint, settings.s3_region, settings.s3_access_key, settings.s3_secret_key, settings.s3_bucket
-    )
+    objects = settings.objects()
     trust = Trust(settings.namespace, Keyring(settings.event_keys))
     outgoing = Bus(db, SOURCE, HttpPublisher(settings.broker_url), trust.keyring)
 

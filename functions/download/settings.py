@@ -3,23 +3,16 @@
 from dataclasses import dataclass
 
 from functions.download.signatures import Policy as SignaturePolicy
-from functions.kit.platform import Platform
+from functions.kit.platform import Bucket, Platform
 from functions.kit.settings import Secret, setting
 
 MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(Platform):
+class Settings(Platform, Bucket):
     """Where things are, and how much of time and memory one transfer may take."""
 
-    s3_endpoint: str = setting(env="TORPOR_S3_ENDPOINT", why="the S3 that keeps the models; empty means AWS itself")
-    s3_bucket: str = setting(env="TORPOR_S3_BUCKET", why="the bucket that keeps the models")
-    s3_access_key: Secret = setting(env="TORPOR_S3_ACCESS_KEY", why="may read, write and delete in the bucket")
-    s3_secret_key: Secret = setting(env="TORPOR_S3_SECRET_KEY", why="belongs to the access key")
-    s3_region: str = setting(
-        "us-east-1", env="TORPOR_S3_REGION", why="part of every signature; S3 servers without regions take this one"
-    )
     hf_endpoint: str = setting(
         "https://huggingface.co",
         env="TORPOR_HF_ENDPOINT",

@@ -1,21 +1,17 @@
 """Which events make `serve` look at evaluations: models that arrive, temporary servers that change, and ticks.
 
-Wraps the table of handlers, so that none of them has to know of evaluations: what a handler has committed is looked at
-afterwards, and again when the event comes a second time, since a process can end in between.
+Wraps the table of handlers, so that none of them has to know of evaluations.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
-
 from functions.kit import events
-from functions.kit.bus import Bus, Duplicate, Handler
+from functions.kit.bus import Bus, Handler
 from functions.kit.db import Database
 from functions.kit.events import CloudEvent, EvaluationRequested, ModelAvailable, ServerRequested
-from functions.kit.kube import Json
-from functions.kit.problem import Reject
-from functions.serve import observe
+from functions.serve import afterwards, observe
+from functions.serve.afterwards import Look
 from functions.serve.evaluation.rows import SQL
 
 # Longer than a slice of prompts takes with its event's way, so that a tick does not ask the same ones beside it.
@@ -32,15 +28,13 @@ class Hints:
 
     def around(self, table: Mapping[str, Handler]) -> Mapping[str, Handler]:
         """The table with a look at the evaluations that each event concerns."""
-        concerned: dict[str, Handler] = {
+        concerned: dict[str, Look] = {
             ModelAvailable.TYPE: self._of_model,
             ServerRequested.TYPE: self._of_server,
             events.TICK: self._of_tick,
             **dict.fromkeys(events.RESOURCE_CHANGES, self._of_object),
         }
-        return {
-            kind: _then(handler, concerned[kind]) if kind in concerned else handler for kind, handler in table.items()
-        }
+        return afterwards.around(table, concerned)
 
     async def _of_model(self, _: CloudEvent) -> None:
         await self._tell(await self._db.fetch(SQL.list_waiting, self._namespace))
@@ -50,7 +44,7 @@ class Hints:
         await self._tell(await self._db.fetch(SQL.of_server, event.decode(ServerRequested).server_uuid))
 
     async def _of_object(self, event: CloudEvent) -> None:
-        uuid = observe.server_uuid(_object(event))
+        uuid = observe.server_uuid(afterwards.object_of(event))
         if uuid is not None:
             await self._tell(await self._db.fetch(SQL.of_server, uuid))
 
@@ -63,22 +57,3 @@ class Hints:
         async with self._bus.transaction() as unit:
             for row in found:
                 unit.emit(EvaluationRequested(row["uuid"]), actor=row["actor"])
-
-
-def _then(handler: Handler, look: Callable[[CloudEvent], Awaitable[None]]) -> Handler:
-    async def handle(event: CloudEvent) -> None:
-        try:
-            await handler(event)
-        except Duplicate:
-            await look(event)
-            raise
-        await look(event)
-
-    return handle
-
-
-def _object(event: CloudEvent) -> Json:
-    try:
-        return msgspec.json.decode(event.data, type=Json)
-    except msgspec.MsgspecError as error:
-        raise Reject(f"the event carries no object: {error}") from error

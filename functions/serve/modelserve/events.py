@@ -1,21 +1,19 @@
 """Which events make `serve` look at ModelServe resources: those of the resources, and all that moves their servers.
 
 Wraps the table of handlers, so that none of them has to know of resources: what a handler has committed is shown in the
-status afterwards, and again when the event comes a second time, since a process can end in between.
+status.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
-import msgspec
-
 from functions.kit import events
-from functions.kit.bus import Duplicate, Handler
+from functions.kit.bus import Handler
 from functions.kit.events import CloudEvent, ModelAvailable, ServerRequested
-from functions.kit.kube import Json
 from functions.kit.problem import Reject
-from functions.serve import observe
+from functions.serve import afterwards, observe
+from functions.serve.afterwards import Look
 from functions.serve.modelserve import spec
 from functions.serve.modelserve.resource import ModelServes
 
@@ -36,33 +34,21 @@ def around(table: Mapping[str, Handler], resources: ModelServes) -> Mapping[str,
         await resources.look_at_owner(event.decode(ServerRequested).server_uuid)
 
     async def of_object(event: CloudEvent) -> None:
-        if uuid := observe.server_uuid(_object(event)):
+        if uuid := observe.server_uuid(afterwards.object_of(event)):
             await resources.look_at_owner(uuid)
 
-    concerned: dict[str, Handler] = {
+    concerned: dict[str, Look] = {
         ModelAvailable.TYPE: of_model,
         ServerRequested.TYPE: of_server,
         **dict.fromkeys(events.RESOURCE_CHANGES, of_object),
     }
-    both = {kind: _then(handler, concerned[kind]) if kind in concerned else handler for kind, handler in table.items()}
+    both = afterwards.around(table, concerned)
     return {**both, **dict.fromkeys(events.REFERENCE_CHANGES, changed)}
-
-
-def _then(handler: Handler, look: Callable[[CloudEvent], Awaitable[None]]) -> Handler:
-    async def handle(event: CloudEvent) -> None:
-        try:
-            await handler(event)
-        except Duplicate:
-            await look(event)
-            raise
-        await look(event)
-
-    return handle
 
 
 def _named(event: CloudEvent) -> str:
     """The name in an ApiServerSource's reference to a ModelServe. Raises Reject for anything else."""
-    reference = _object(event)
+    reference = afterwards.object_of(event)
     kind = (reference.get("apiVersion"), reference.get("kind"))
     if kind != (spec.API_VERSION, spec.KIND):
         raise Reject(f"serve follows references to ModelServes, not to {kind[1]} of {kind[0]}")
@@ -70,10 +56,3 @@ def _named(event: CloudEvent) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise Reject("the resource's name is none that Kubernetes gives")
     return name
-
-
-def _object(event: CloudEvent) -> Json:
-    try:
-        return msgspec.json.decode(event.data, type=Json)
-    except msgspec.MsgspecError as error:
-        raise Reject(f"the event carries no object: {error}") from error
