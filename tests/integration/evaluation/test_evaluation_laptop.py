@@ -3,7 +3,6 @@
 One runtime and two models for all tests here; they run in the order of this file.
 """
 
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,31 +18,13 @@ from kn_model import laptop
 from kn_model.client import Client
 from kn_model.demo.runtime import RunningRuntime, runtime
 from kn_model.session import log_in_to_laptop
+from tests.integration.laptops import OFTEN, overlay
 from tests.integration.traces.repository import hub_with_a_model
 
 ROOT = Path(__file__).parents[3]
 RUNTIMES = Path(__file__).with_name("runtimes").relative_to(ROOT)
 WITHIN_S = 150
 CHAT = {"messages": [{"role": "user", "content": "What is the capital of France?"}]}
-# serve knows the engine of the tests; the tick comes every ten seconds.
-OVERLAY = """
-apiVersion: kustomize.config.k8s.io/v1beta1
-kind: Kustomization
-resources: [{local}]
-patches:
-  - target: {{kind: PingSource, name: tick}}
-    patch: |-
-      - op: replace
-        path: /spec/schedule
-        value: "*/10 * * * * *"
-  - target: {{group: serving.knative.dev, kind: Service, name: serve}}
-    patch: |-
-      - op: add
-        path: /spec/template/spec/containers/0/env/-
-        value:
-          name: TORPOR_RUNTIMES_DIR
-          value: "{runtimes}"
-"""
 
 
 @dataclass
@@ -80,21 +61,15 @@ def on_laptop() -> Iterator[Laptop]:
         patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
         hub = stack.enter_context(hub_with_a_model(folder / "hub"))
         settings = {"hf-endpoint": hub, "default-runtime": "knowing-stub"}
-        running = stack.enter_context(runtime(folder / "runtime", settings, print, manifests=_overlay(folder)))
+        # serve knows the engine of the tests.
+        manifests = overlay(folder, {"TORPOR_RUNTIMES_DIR": str(RUNTIMES)}, tick=OFTEN)
+        running = stack.enter_context(runtime(folder / "runtime", settings, print, manifests=manifests))
         client = running.log_in()
         stack.callback(client.close)
         client.post("/models", {"source": "hf://acme/model", "name": "wrong", "serve": False})
         until(lambda: client.get("/models/wrong")["status"] == "available", lambda: client.get("/models/wrong"))
         token = log_in_to_laptop(laptop.running(running.folder)).token
         yield Laptop(running, client, token, "hf://acme/model")
-
-
-def _overlay(folder: Path) -> Path:
-    manifests = folder / "manifests"
-    manifests.mkdir()
-    local = os.path.relpath(ROOT / "knative" / "overlays" / "local", manifests.resolve())
-    (manifests / "kustomization.yaml").write_text(OVERLAY.format(local=local, runtimes=RUNTIMES))
-    return manifests
 
 
 def test_a_known_server_is_never_404(on_laptop: Laptop) -> None:

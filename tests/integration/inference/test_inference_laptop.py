@@ -8,7 +8,6 @@ import asyncio
 import base64
 import contextlib
 import json
-import os
 import tempfile
 import threading
 import time
@@ -21,49 +20,28 @@ from typing import Any
 from uuid import uuid4
 
 import asyncpg
-import httpx
 import psutil
 import pytest
 
 from functions.kit.objects import S3Objects
 from functions.kit.settings import Secret
-from kn_model import laptop
 from kn_model.client import Client
 from kn_model.demo.process import below
 from kn_model.demo.runtime import RunningRuntime, runtime
 from tests.chaos.killer import service_of
+from tests.integration.laptops import OFTEN, overlay, secrets
 from tests.integration.traces.repository import hub_with_a_model
 
 ROOT = Path(__file__).parents[3]
 RUNTIMES = Path(__file__).with_name("runtimes").relative_to(ROOT)
 WITHIN_S = 150
+# serve knows the slow engine, gives a call 45 seconds and one attempt.
 SERVE = {
     "TORPOR_RUNTIMES_DIR": str(RUNTIMES),
     "TORPOR_INFERENCE_CALL_SECONDS": "45",
     "TORPOR_INFERENCE_ATTEMPTS": "1",
     "TORPOR_WEBHOOK_HOSTS": "127.0.0.1",
 }
-# serve knows the slow engine, gives a call 45 seconds and one attempt; the tick comes every ten seconds.
-OVERLAY = """
-apiVersion: kustomize.config.k8s.io/v1beta1
-kind: Kustomization
-resources: [{local}]
-patches:
-  - target: {{kind: PingSource, name: tick}}
-    patch: |-
-      - op: replace
-        path: /spec/schedule
-        value: "*/10 * * * * *"
-  - target: {{group: serving.knative.dev, kind: Service, name: serve}}
-    patch: |-
-{variables}
-"""
-VARIABLE = """      - op: add
-        path: /spec/template/spec/containers/0/env/-
-        value:
-          name: {name}
-          value: "{value}"
-"""
 
 
 @dataclass
@@ -150,41 +128,18 @@ def on_laptop() -> Iterator[Laptop]:
         patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
         hub = stack.enter_context(hub_with_a_model(folder / "hub"))
         settings = {"hf-endpoint": hub, "default-runtime": "slow-stub"}
-        running = stack.enter_context(runtime(folder / "runtime", settings, print, manifests=_overlay(folder)))
+        manifests = overlay(folder, SERVE, tick=OFTEN)
+        running = stack.enter_context(runtime(folder / "runtime", settings, print, manifests=manifests))
         client = running.log_in()
         stack.callback(client.close)
         client.post("/models", {"source": "hf://acme/model", "serve": {}})
         until(lambda: _is_asleep(client), lambda: "the model is not served")
-        yield Laptop(running, client, _secrets(running))
+        yield Laptop(running, client, secrets(running))
 
 
 def _is_asleep(client: Client) -> bool:
     servers = client.items("/status", "servers")
     return [server["status"] for server in servers] == ["asleep"]
-
-
-def _overlay(folder: Path) -> Path:
-    manifests = folder / "manifests"
-    manifests.mkdir()
-    local = os.path.relpath(ROOT / "knative" / "overlays" / "local", manifests.resolve())
-    (manifests / "kustomization.yaml").write_text(
-        OVERLAY.format(
-            local=local, variables="".join(VARIABLE.format(name=name, value=value) for name, value in SERVE.items())
-        )
-    )
-    return manifests
-
-
-def _secrets(running: RunningRuntime) -> dict[str, dict[str, str]]:
-    access = laptop.cluster(running.kubeconfig)
-    url = f"{access.server}/api/v1/namespaces/{laptop.NAMESPACE}/secrets"
-    items = httpx.get(url, headers=access.headers, verify=access.verify, trust_env=False).raise_for_status().json()
-    return {
-        each["metadata"]["name"]: {
-            key: base64.b64decode(text).decode() for key, text in (each.get("data") or {}).items()
-        }
-        for each in items["items"]
-    }
 
 
 @dataclass

@@ -21,22 +21,10 @@ import yaml
 from kn_model import laptop
 from kn_model.demo.runtime import RunningRuntime, runtime
 from kn_model.session import log_in_to_laptop
+from tests.integration.laptops import overlay
 from tests.integration.traces.repository import hub_with_a_model
 
-ROOT = Path(__file__).parents[3]
 WITHIN_S = 120
-# serve knows the engine that only pretends; the folder is named from the clone, where functions run.
-OVERLAY = """
-apiVersion: kustomize.config.k8s.io/v1beta1
-kind: Kustomization
-resources: [{local}]
-patches:
-  - target: {{group: serving.knative.dev, kind: Service, name: serve}}
-    patch: |-
-      - op: add
-        path: /spec/template/spec/containers/0/env/-
-        value: {{name: TORPOR_RUNTIMES_DIR, value: tests/runtimes}}
-"""
 
 
 @dataclass
@@ -94,16 +82,10 @@ def person() -> Iterator[Laptop]:
         patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
         hub = stack.enter_context(hub_with_a_model(folder / "hub"))
         settings = {"hf-endpoint": hub, "default-runtime": "stub"}
-        running = stack.enter_context(runtime(folder / "runtime", settings, print, manifests=_overlay(folder)))
+        # serve knows the engine that only pretends.
+        manifests = overlay(folder, {"TORPOR_RUNTIMES_DIR": "tests/runtimes"})
+        running = stack.enter_context(runtime(folder / "runtime", settings, print, manifests=manifests))
         yield Laptop(running, log_in_to_laptop(laptop.running(running.folder)).token)
-
-
-def _overlay(folder: Path) -> Path:
-    manifests = folder / "manifests"
-    manifests.mkdir()
-    local = os.path.relpath(ROOT / "knative" / "overlays" / "local", manifests.resolve())
-    (manifests / "kustomization.yaml").write_text(OVERLAY.format(local=local))
-    return manifests
 
 
 def test_the_life_of_a_modelserve(person: Laptop) -> None:

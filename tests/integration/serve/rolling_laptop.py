@@ -4,7 +4,6 @@ For the test of the whole path and for the figures of `tests/bench/rollout.py`.
 """
 
 import asyncio
-import base64
 import os
 import tempfile
 import threading
@@ -21,6 +20,7 @@ import httpx
 from kn_model import laptop
 from kn_model.client import Client
 from kn_model.demo.runtime import RunningRuntime, runtime
+from tests.integration.laptops import OFTEN, overlay, secrets
 from tests.integration.traces.repository import hub_with_a_model
 
 ROOT: Final = Path(__file__).parents[3]
@@ -29,23 +29,6 @@ MODELS: Final = ("good", "better", "garbage", "failing", "slow")
 # Of whatever a test waits for; a busy machine takes long to start engines.
 WITHIN_S: Final = 150
 CALLERS: Final = 4
-# serve knows the stub; the tick comes every ten seconds instead of every minute.
-OVERLAY: Final = """
-apiVersion: kustomize.config.k8s.io/v1beta1
-kind: Kustomization
-resources: [{local}]
-patches:
-  - target: {{kind: PingSource, name: tick}}
-    patch: |-
-      - op: replace
-        path: /spec/schedule
-        value: "*/10 * * * * *"
-  - target: {{group: serving.knative.dev, kind: Service, name: serve}}
-    patch: |-
-      - op: add
-        path: /spec/template/spec/containers/0/env/-
-        value: {{name: TORPOR_RUNTIMES_DIR, value: {runtimes}}}
-"""
 
 
 @dataclass
@@ -157,10 +140,12 @@ def rolling() -> Iterator[Rolling]:
         stack.callback(_restore, before)
         hub = stack.enter_context(hub_with_a_model(folder / "hub"))
         settings = {"hf-endpoint": hub, "default-runtime": "rolling-stub"}
-        running = stack.enter_context(runtime(folder / "runtime", settings, print, manifests=_overlay(folder)))
+        # serve knows the stub.
+        manifests = overlay(folder, {"TORPOR_RUNTIMES_DIR": str(RUNTIMES)}, tick=OFTEN)
+        running = stack.enter_context(runtime(folder / "runtime", settings, print, manifests=manifests))
         client = running.log_in()
         stack.callback(client.close)
-        found = Rolling(running, client, _secrets(running))
+        found = Rolling(running, client, secrets(running))
         found.key = client.post("/auth/keys", {"name": "callers"})["key"]
         for name in MODELS:
             client.post("/models", {"source": "hf://acme/model", "name": name})
@@ -181,23 +166,3 @@ def _until_available(client: Client) -> None:
     while len(client.get("/models/available")["models"]) < len(MODELS):
         assert time.monotonic() < deadline, client.get("/models")
         time.sleep(0.2)
-
-
-def _overlay(folder: Path) -> Path:
-    manifests = folder / "manifests"
-    manifests.mkdir()
-    local = os.path.relpath(ROOT / "knative" / "overlays" / "local", manifests.resolve())
-    (manifests / "kustomization.yaml").write_text(OVERLAY.format(local=local, runtimes=RUNTIMES))
-    return manifests
-
-
-def _secrets(running: RunningRuntime) -> dict[str, dict[str, str]]:
-    access = laptop.cluster(running.kubeconfig)
-    url = f"{access.server}/api/v1/namespaces/{laptop.NAMESPACE}/secrets"
-    items = httpx.get(url, headers=access.headers, verify=access.verify, trust_env=False).raise_for_status().json()
-    return {
-        each["metadata"]["name"]: {
-            key: base64.b64decode(text).decode() for key, text in (each.get("data") or {}).items()
-        }
-        for each in items["items"]
-    }

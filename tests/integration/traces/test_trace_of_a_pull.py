@@ -5,7 +5,6 @@ that a collector gets. One runtime for all tests here, ended before they look, s
 """
 
 import json
-import os
 import secrets
 import tempfile
 import time
@@ -21,26 +20,13 @@ import pytest
 from kn_model import laptop
 from kn_model.demo.runtime import RunningRuntime, runtime
 from kn_model.session import log_in_to_laptop
+from tests.integration.laptops import overlay
 from tests.integration.traces.collector import Collector, Received, collector
 from tests.integration.traces.repository import hub_with_a_model
 
-ROOT = Path(__file__).parents[3]
 CALLER, ASKER = secrets.token_hex(8), secrets.token_hex(8)
 PULL, QUESTION = secrets.token_hex(16), secrets.token_hex(16)
 WITHIN_S = 120
-# serve knows the engine that only pretends; everything else is as on a laptop that is told of a collector. The folder is
-# named from the clone, where functions run: a path below /tmp would be one of the pod's own.
-OVERLAY = """
-apiVersion: kustomize.config.k8s.io/v1beta1
-kind: Kustomization
-resources: [{traced}]
-patches:
-  - target: {{group: serving.knative.dev, kind: Service, name: serve}}
-    patch: |-
-      - op: add
-        path: /spec/template/spec/containers/0/env/-
-        value: {{name: TORPOR_RUNTIMES_DIR, value: tests/runtimes}}
-"""
 
 
 @dataclass
@@ -69,20 +55,13 @@ def seen() -> Iterator[Seen]:
         spans = stack.enter_context(collector())
         hub = stack.enter_context(hub_with_a_model(folder / "hub"))
         settings = {"hf-endpoint": hub, "default-runtime": "stub", "otlp-endpoint": spans.url}
-        with runtime(folder / "runtime", settings, print, manifests=_overlay(folder)) as running:
+        # serve knows the engine that only pretends.
+        manifests = overlay(folder, {"TORPOR_RUNTIMES_DIR": "tests/runtimes"}, of="traced")
+        with runtime(folder / "runtime", settings, print, manifests=manifests) as running:
             uuid = _pull(running)
             _ask(running)
             objects = {kind: _first(running, kind) for kind in ("services", "revisions")}
         yield Seen(spans, objects, _lines(folder / "runtime"), uuid)
-
-
-def _overlay(folder: Path) -> Path:
-    manifests = folder / "manifests"
-    manifests.mkdir()
-    traced = os.path.relpath(ROOT / "knative" / "overlays" / "traced", manifests.resolve())
-    text = OVERLAY.format(traced=traced)
-    (manifests / "kustomization.yaml").write_text(text)
-    return manifests
 
 
 def _pull(running: RunningRuntime) -> str:
