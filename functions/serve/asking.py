@@ -98,4 +98,5 @@ class Asker:
             size += len(parts[-1])
             if size > self._max_answer_bytes:
                 raise AnswerTooLarge(f"it has more than {self._max_answer_bytes} bytes: ask for less at once")
-        return Answer(response.status, b"".join(parts), first_byte_ms, dict(response.headers))
+        lower = {name.lower(): text for name, text in response.headers.items()}
+        return Answer(response.status, b"".join(parts), first_byte_ms, lower)

@@ -148,12 +148,11 @@ async def _usage_api(load: Load) -> Sequence[str]:
             sums = wanted[record.model_name, record.subject]
             for place, value in enumerate((1, record.prompt_tokens, record.completion_tokens)):
                 sums[place] += value
-    answer = await load.api.call("GET", "/usage?limit=100")
-    seen = {
-        (row["model"], row["subject"]): [row["requests"], row["prompt_tokens"], row["completion_tokens"]]
-        for row in answer.body["usage"]
-        if row["model"] in events.MODELS
-    }
+    seen: dict[tuple[str, str], list[int]] = {}
+    for model in events.MODELS:
+        answer = await load.api.call("GET", f"/usage?limit=100&model={model}")
+        for row in answer.body["usage"]:
+            seen[row["model"], row["subject"]] = [row["requests"], row["prompt_tokens"], row["completion_tokens"]]
     return [f"{key}: {seen.get(key)} and not {sums}" for key, sums in wanted.items() if seen.get(key) != sums]
 
 

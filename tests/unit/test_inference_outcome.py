@@ -40,6 +40,14 @@ def test_an_ingress_is_not_the_model(status: int, body: bytes) -> None:
     assert isinstance(came, Later)
 
 
+def test_a_front_door_that_speaks_openais_shape_is_not_the_model_either() -> None:
+    """While a server's Service is being made, the door answers 404 in a problem that OpenAI's clients can read."""
+    problem = {"content-type": "application/problem+json; charset=utf-8"}
+    assert outcome.of(Answer(404, OPENAI[:-1] + b', "detail": "no service"}', 1, problem)) == Later(
+        404, "answered 404: no service"
+    )
+
+
 def test_a_problems_detail_is_told() -> None:
     """And nothing that PostgreSQL could not hold."""
     assert outcome.of(answer(503, PROBLEM)) == Later(503, "answered 503: no replica is ready")

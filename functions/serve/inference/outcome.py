@@ -16,6 +16,8 @@ LONGEST_WAIT_S: Final = 60.0
 # that is being made, 408, 409, 425 and 429 about the moment.
 _REFUSALS: Final = frozenset({400, 404, 405, 413, 415, 422})
 _OK: Final = range(200, 300)
+# Of a front door, or of one of our functions; it may carry OpenAI's shape as well, for the clients that wait there.
+_PROBLEM: Final = "application/problem+json"
 # A sentence or two; an engine's error can quote the whole prompt.
 MAX_ERROR: Final = 1000
 
@@ -58,7 +60,8 @@ def of(answer: Answer) -> Outcome:
     """Judge an answer. A refusal counts as the model's only in OpenAI's shape: ingresses answer 404 and 413 as well."""
     if answer.status in _OK:
         return Answered(answer.body)
-    said = _said(answer.body)
+    in_between = answer.headers.get("content-type", "").startswith(_PROBLEM)
+    said = None if in_between else _said(answer.body)
     if said is not None and answer.status in _REFUSALS:
         return Refused(answer.status, said[:MAX_ERROR])
     return Later(answer.status, f"answered {answer.status}: {said or _words(answer.body)}"[:MAX_ERROR])

@@ -51,7 +51,9 @@ class Model:
             self.hung_up += 1
             raise
         status, document = self.script.pop(0) if self.script else (200, ANSWER)
-        return web.json_response(document, status=status)
+        # What is a problem says so, as the laptop's front door does.
+        kind = "application/problem+json" if "title" in document else "application/json"
+        return web.json_response(document, status=status, content_type=kind)
 
 
 @dataclass

@@ -31,7 +31,7 @@ async def test_the_models_own_refusal_is_the_end(inference: Stage) -> None:
         (429, {"error": {"message": "busy"}}),
         (500, {"error": {"message": "the engine died"}}),
         (401, {"error": {"message": "serve's own key"}}),
-        (404, {"title": "Not found", "detail": 'no service "smol" in namespace "torpor"'}),
+        (404, {"title": "Not found", "detail": "no service", "error": {"message": "no service", "type": "not_found"}}),
     ],
     ids=["not ready", "busy", "broken", "our key", "no route yet"],
 )
