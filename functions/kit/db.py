@@ -196,6 +196,8 @@ def _in_two_words() -> Any:
         # We were led to a server that is no longer the primary.
         asyncpg.ReadOnlySQLTransactionError,
         asyncpg.PostgresSystemError,
+        # An operator lets nobody into the database for a while.
+        asyncpg.ObjectNotInPrerequisiteStateError,
     )
     unstorable = (
         # NUL in a text, half a character, a text or a number that is too long, a key that no index can hold.

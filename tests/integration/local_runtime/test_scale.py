@@ -63,11 +63,14 @@ async def test_calls_around_the_end_of_an_instance_are_answered(runtime: Any, ec
 
 
 async def test_a_killed_instance_is_replaced_for_the_next_call(runtime: Any, echo: Any) -> None:
-    """After `kill -9` of the process the next call is answered by a new one."""
+    """After `kill -9` of the process the next call is answered by a new one, once its end is seen."""
     await runtime.store.create(echo("hello"))
     await runtime.ready("hello")
     first = (await runtime.get("/_svc/torpor/hello/"))["pid"]
     os.kill(first, signal.SIGKILL)
+    # Until then a call may reach the socket of the one that is just dying, and gets a 502.
+    replicas = runtime.serving.replicas("torpor", "hello-00001")
+    await runtime.until(lambda: not replicas.state().ready, "its end is seen")
     assert (await runtime.get("/_svc/torpor/hello/"))["pid"] != first
 
 
