@@ -125,7 +125,7 @@ async def test_an_event_is_the_same_every_time_it_is_sent(database: Database) ->
     await _due_now(database)
     assert await sender.resend() == 1
     first, second = wire.sent
-    assert (first, b'{"model_uuid":"m1","path":"a/\xc3\xa9.bin","slice_number":7}') == (second, first[1])
+    assert (first, b'{"model_uuid":"m1","path":"a/\xc3\xa9.bin","slice_number":7,"helper":0}') == (second, first[1])
     assert KEYRING.verifies(events.parse(*first))
 
 
