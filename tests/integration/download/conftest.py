@@ -84,9 +84,10 @@ class World:
         assert response.status_code == 202, response.text
         return dict(response.json())
 
-    async def deliver(self, *, tries: int = 400) -> None:
-        """Deliver events, eight side by side, until none is left or `tries` refusals were seen."""
-        workers = [asyncio.create_task(self._deliver_some([tries])) for _ in range(8)]
+    async def deliver(self, *, tries: int = 3200) -> None:
+        """Deliver events, eight side by side, until none is left or `tries` refusals were seen by all together."""
+        left = [tries]
+        workers = [asyncio.create_task(self._deliver_some(left)) for _ in range(8)]
         await asyncio.gather(*workers)
 
     async def _deliver_some(self, left: list[int]) -> None:
