@@ -128,7 +128,7 @@ class RolloutPromoted(Event):
 class RolloutRolledBack(Event):
     """A candidate revision is out, and all traffic is where it was before; reason is for people."""
 
-    TYPE: ClassVar[str] = "dev.torpor.rollout.rolledBack.v1"
+    TYPE: ClassVar[str] = "dev.torpor.rollout.rolledback.v1"
     rollout_uuid: str
     server_uuid: str
     reason: str
