@@ -6,6 +6,7 @@ the Broker posts to `/events`, which carries no token: `kit.trust` says what is 
 """
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,6 +47,8 @@ from functions.serve.rollout.api import RolloutEndpoints
 from functions.serve.rollout.driver import Driver
 from functions.serve.runtimes import Runtimes
 from functions.serve.settings import Settings
+
+_LOG = logging.getLogger("torpor.serve")
 
 
 def build(settings: Settings) -> Starlette:
@@ -111,8 +114,11 @@ def _each(*rounds: Handler) -> Handler:
 
     async def tick(event: CloudEvent) -> None:
         outcomes = await asyncio.gather(*(made(event) for made in rounds), return_exceptions=True)
-        for failure in filter(None, outcomes):
-            raise failure
+        failures = [outcome for outcome in outcomes if outcome is not None]
+        for failure in failures[1:]:
+            _LOG.error("another round of the tick failed as well", exc_info=failure)
+        if failures:
+            raise failures[0]
 
     return tick
 
