@@ -251,7 +251,7 @@ WHERE id IN (SELECT id FROM event_log WHERE at < now() - interval '30 days' ORDE
 
 -- name: lock_feed
 -- Until the end of the transaction: ids then become visible in their order. A number of our own among advisory locks.
-SELECT pg_advisory_xact_lock(7305520);
+SELECT pg_advisory_xact_lock(7305521);
 
 -- name: add_news
 -- Keep one piece of news, under the name of its model, which may be known by its server alone.

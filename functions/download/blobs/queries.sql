@@ -138,8 +138,9 @@ ON CONFLICT (digest) DO NOTHING RETURNING digest;
 SELECT uuid FROM model_records WHERE uuid = ANY ($1::text[]) AND status = 'downloading';
 
 -- name: lock_room
--- Two plans do not both take the last bytes: whoever asks holds this to the end of the transaction. Any fixed number.
-SELECT pg_advisory_xact_lock(7305520);
+-- Two plans do not both take the last bytes: whoever asks holds this to the end of the transaction. A number of our own
+-- among advisory locks.
+SELECT pg_advisory_xact_lock(7305522);
 
 -- name: bytes_taken
 -- Each content once: what blobs hold or are about to, and the files that have no blob (not yet, or since before blobs).
