@@ -1,5 +1,4 @@
--- Blobs: one object per SHA-256. Who refers to one is asked of model_files: every file of a model that is on its way or
--- available, and what a failed model has verified, which a retry would find again.
+-- Blobs: one object per SHA-256. Who refers to one is asked of the view referring_files, and not counted.
 
 -- name: known_digests
 -- Digests that the source does not tell, of files that were verified before: the same git blob of the same repository,
@@ -86,28 +85,29 @@ SELECT EXISTS (SELECT 1 FROM blobs WHERE digest = $1 AND state = 'filling' AND l
     OR EXISTS (SELECT 1 FROM model_files WHERE sha256 = $1 AND (upload_id = $2 OR lease_until > now()));
 
 -- name: mark_unreferenced
--- From now on the blob's days are counted.
-UPDATE blobs b SET unreferenced_since = now()
-WHERE unreferenced_since IS NULL AND NOT EXISTS (
-    SELECT 1 FROM model_files f JOIN model_records m ON m.uuid = f.model_uuid
-    WHERE f.sha256 = b.digest
-      AND (m.status IN ('downloading', 'available') OR (m.status = 'failed' AND f.status = 'verified')));
+-- From now on the blob's days are counted. Rows are locked in the order of stored_blobs, here and below: a plan or another
+-- collector is waited for, and never waits for this one in its turn.
+WITH found AS MATERIALIZED (
+    SELECT b.digest FROM blobs b
+    WHERE b.unreferenced_since IS NULL AND NOT EXISTS (SELECT 1 FROM referring_files f WHERE f.sha256 = b.digest)
+    ORDER BY b.digest FOR UPDATE
+)
+UPDATE blobs b SET unreferenced_since = now() FROM found WHERE b.digest = found.digest;
 
 -- name: unmark_referenced
 -- Somebody wants it again.
-UPDATE blobs b SET unreferenced_since = NULL
-WHERE unreferenced_since IS NOT NULL AND EXISTS (
-    SELECT 1 FROM model_files f JOIN model_records m ON m.uuid = f.model_uuid
-    WHERE f.sha256 = b.digest
-      AND (m.status IN ('downloading', 'available') OR (m.status = 'failed' AND f.status = 'verified')));
+WITH found AS MATERIALIZED (
+    SELECT b.digest FROM blobs b
+    WHERE b.unreferenced_since IS NOT NULL AND EXISTS (SELECT 1 FROM referring_files f WHERE f.sha256 = b.digest)
+    ORDER BY b.digest FOR UPDATE
+)
+UPDATE blobs b SET unreferenced_since = NULL FROM found WHERE b.digest = found.digest;
 
 -- name: collectable
 -- What nobody has referred to for $1 seconds, the oldest first: for a dry run, which marks and takes nothing.
 SELECT b.digest, b.size_bytes, b.unreferenced_since FROM blobs b
-WHERE coalesce(b.unreferenced_since, now()) <= now() - $1::float8 * interval '1 second' AND NOT EXISTS (
-    SELECT 1 FROM model_files f JOIN model_records m ON m.uuid = f.model_uuid
-    WHERE f.sha256 = b.digest
-      AND (m.status IN ('downloading', 'available') OR (m.status = 'failed' AND f.status = 'verified')))
+WHERE coalesce(b.unreferenced_since, now()) <= now() - $1::float8 * interval '1 second'
+  AND NOT EXISTS (SELECT 1 FROM referring_files f WHERE f.sha256 = b.digest)
 ORDER BY b.unreferenced_since NULLS LAST, b.digest;
 
 -- name: lock_collectable
@@ -121,10 +121,8 @@ SELECT digest FROM locked;
 -- name: remove_unreferenced
 -- Asked after the lock, with eyes that see what was committed before it: who referred to a blob meanwhile keeps it.
 DELETE FROM blobs b
-WHERE b.digest = ANY ($1::text[]) AND b.unreferenced_since IS NOT NULL AND NOT EXISTS (
-    SELECT 1 FROM model_files f JOIN model_records m ON m.uuid = f.model_uuid
-    WHERE f.sha256 = b.digest
-      AND (m.status IN ('downloading', 'available') OR (m.status = 'failed' AND f.status = 'verified')))
+WHERE b.digest = ANY ($1::text[]) AND b.unreferenced_since IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM referring_files f WHERE f.sha256 = b.digest)
 RETURNING b.digest, b.size_bytes;
 
 -- name: adopt_orphans
@@ -147,7 +145,5 @@ SELECT pg_advisory_xact_lock(7305522);
 SELECT (SELECT coalesce(sum(size_bytes), 0) FROM blobs)::bigint + coalesce(sum(size_bytes), 0)::bigint
 FROM (
     SELECT DISTINCT ON (coalesce(f.sha256, f.model_uuid || '/' || f.path)) f.size_bytes
-    FROM model_files f JOIN model_records m ON m.uuid = f.model_uuid
-    WHERE (m.status IN ('downloading', 'available') OR (m.status = 'failed' AND f.status = 'verified'))
-      AND NOT EXISTS (SELECT 1 FROM blobs b WHERE b.digest = f.sha256)
+    FROM referring_files f WHERE NOT EXISTS (SELECT 1 FROM blobs b WHERE b.digest = f.sha256)
 ) AS beside;

@@ -136,7 +136,7 @@ class World:
         return {file["path"]: await self.objects.get(file["key"]) or b"" for file in manifest["files"]}
 
     async def uploads(self) -> list[tuple[str, str]]:
-        """Unfinished uploads, wherever."""
+        """Unfinished uploads, wherever: all of them are this test's."""
         return await self.objects.uploads("")
 
 
@@ -147,8 +147,11 @@ MakeWorld = Callable[..., World]
 async def make_world(database_url: str, s3_endpoint: dict[str, str], objects: S3Objects) -> AsyncIterator[MakeWorld]:
     """Make the function with settings of the test's choice, on this test's database and the shared bucket."""
     opened: list[World] = []
-    # The bucket is every test's, and content has one place: what an earlier test stored would be found there.
-    await objects.delete([found.key for found in await objects.keys("blobs/")])
+    # The bucket is every test's, and content has one place: what an earlier test left there would be found, or held
+    # against the wrong test.
+    await objects.delete([found.key for place in ("blobs/", "staging/") for found in await objects.keys(place)])
+    for key, upload in await objects.uploads(""):
+        await objects.abort_upload(key, upload)
     users = Database(Secret(database_url))
     await add_user(users, OPERATOR.subject, OPERATOR.role)
     await users.close()

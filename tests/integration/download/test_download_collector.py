@@ -108,3 +108,33 @@ async def test_pulls_and_collections_at_the_same_time_leave_whole_models(unrefer
         await unreferenced.client.delete(f"/models/{record['uuid']}")
     ended.set()
     await collecting
+
+
+@pytest.mark.parametrize(("mark", "since"), [("mark_unreferenced", None), ("unmark_referenced", "1 hour")])
+async def test_a_collector_and_a_plan_never_wait_for_each_other(
+    unreferenced: Any, mark: str, since: str | None
+) -> None:
+    """Both lock digests in their order, wherever the rows lie: neither is ended as the victim of a deadlock."""
+    first, last = "a" * 64, "f" * 64
+    if since is not None:
+        await unreferenced.pull("hf://acme/model")
+    for digest in (last, first):
+        await unreferenced.db.execute(
+            "INSERT INTO blobs (digest, size_bytes, state, unreferenced_since) "
+            "VALUES ($1, 1, 'stored', now() - $2::text::interval)",
+            digest,
+            since,
+        )
+        if since is not None:
+            await unreferenced.db.execute(
+                "INSERT INTO model_files (model_uuid, path, size_bytes, url, sha256) "
+                "SELECT uuid, $1, 1, 'u', $1 FROM model_records WHERE status = 'downloading'",
+                digest,
+            )
+    async with unreferenced.db.transaction() as plan:
+        await plan.fetch(SQL.stored_blobs, [first])
+        marking = asyncio.create_task(unreferenced.db.execute(getattr(SQL, mark)))
+        await asyncio.sleep(0.3)
+        assert not marking.done()
+        await asyncio.wait_for(plan.fetch(SQL.stored_blobs, [last]), 5)
+    assert (await asyncio.wait_for(marking, 5)).startswith("UPDATE")

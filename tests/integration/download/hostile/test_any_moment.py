@@ -12,12 +12,11 @@ MOMENTS = ["CreateMultipartUpload", "UploadPart", "ListParts", "CompleteMultipar
 
 
 class Moment:
-    """Does something when the function makes its first call of a name; `count`: or a later one."""
+    """Does something when the function makes its first call of a name."""
 
-    def __init__(self, world: Any, store: Proxy, name: str, count: int = 1) -> None:
+    def __init__(self, world: Any, store: Proxy, name: str) -> None:
         self._world = world
         self._name = name
-        self._left = count
         self.uuid = ""
         self.done: asyncio.Task[Any] | None = None
         self.methods: list[tuple[str, str]] = []
@@ -25,9 +24,7 @@ class Moment:
 
     def _look(self, call: Call) -> None:
         if call.name == self._name and self.uuid and self.done is None:
-            self._left -= 1
-            if not self._left:
-                self.done = asyncio.create_task(self._act())
+            self.done = asyncio.create_task(self._act())
 
     async def _act(self) -> list[int]:
         client = self._world.client
@@ -36,15 +33,14 @@ class Moment:
         ]
 
 
-async def settled(world: Any, uuid: str, shared: Shared) -> None:
+async def settled(world: Any) -> None:
     """Minutes later: the tick has taken away what was left, whoever was about to clean up."""
     await world.deliver()
     await world.db.execute("UPDATE model_records SET updated_at = now() - interval '5 min'")
     await world.db.execute("UPDATE model_files SET updated_at = now() - interval '5 min'")
     await world.tick()
     await world.deliver()
-    uploads = await world.objects.uploads("")
-    assert [key for key, _ in uploads if uuid in key or shared.promised in key] == []
+    assert await world.uploads() == []
 
 
 @pytest.mark.parametrize("name", MOMENTS)
@@ -67,7 +63,7 @@ async def test_at_any_moment(world_of: Any, store: Proxy, shared: Shared, name: 
     await world_of.deliver()
     assert moment.done is not None, f"no call of {name} was made"
     answers = await moment.done
-    await settled(world_of, record["uuid"], shared)
+    await settled(world_of)
     model = await world_of.model(record["uuid"])
     if answers[0] == 409:
         # The last byte was verified first.
