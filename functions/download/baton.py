@@ -14,8 +14,8 @@ from functions.download.files import FileRow, FileRows
 from functions.download.layout import Span
 from functions.download.problems import SourceChanged
 
-# How soon it is seen that another instance has carried the digest on; what 32 MiB take at 1 GB/s.
-POLL_S: Final = 0.03
+# How soon it is seen that another instance has carried the digest on: about what it takes to hash a stretch.
+POLL_S: Final = 0.02
 
 
 class Baton:

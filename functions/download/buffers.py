@@ -14,22 +14,22 @@ class Buffers:
     """
 
     def __init__(self, limit: int) -> None:
+        self.limit = limit
         self._free = limit
-        self._limit = limit
         self._queue: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     @contextlib.asynccontextmanager
     async def holding(self, size: int) -> AsyncIterator[None]:
-        """Hold `size` bytes while the context is open; a part larger than the whole budget gets all of it."""
-        size = min(size, self._limit)
-        await self._take(size)
+        """Hold `size` bytes while the context is open."""
+        await self.take(size)
         try:
             yield
         finally:
-            self._free += size
-            self._serve()
+            self.give(size)
 
-    async def _take(self, size: int) -> None:
+    async def take(self, size: int) -> None:
+        """Wait for `size` bytes, and `give` them back; a part larger than the whole budget gets all of it."""
+        size = min(size, self.limit)
         served = asyncio.get_running_loop().create_future()
         self._queue.append((size, served))
         self._serve()
@@ -40,6 +40,11 @@ class Buffers:
                 self._free += size
             self._serve()
             raise
+
+    def give(self, size: int) -> None:
+        """The bytes that were taken are free again."""
+        self._free += min(size, self.limit)
+        self._serve()
 
     def _serve(self) -> None:
         while self._queue:

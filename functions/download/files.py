@@ -13,8 +13,6 @@ from functions.kit.db import Database, queries
 SQL: Final = queries(str(Path(__file__)))
 # A worker that died is replaced after this; a living one renews ten times as often.
 LEASE_S: Final = 20.0
-# Two workers may choose the same stretch; the one that was later chooses again.
-LEASE_TRIES: Final = 2
 
 
 @dataclass(slots=True)
@@ -100,11 +98,10 @@ class FileRows:
 
     async def lease_stretch(self, file: FileRow, between: tuple[int, int], holder: str) -> int | None:
         """Lease the first stretch `between` both numbers that nobody has; None when there is none."""
-        for _ in range(LEASE_TRIES):
-            upload = (file.model_uuid, file.path, file.upload_id)
-            number: int | None = await self._db.fetchval(SQL.lease_stretch, *upload, *between, holder, LEASE_S)
-            if number is not None:
-                return number
+        upload = (file.model_uuid, file.path, file.upload_id)
+        while (row := await self._db.fetchrow(SQL.lease_stretch, *upload, *between, holder, LEASE_S)) is not None:
+            if row["taken"]:
+                return int(row["number"])
         return None
 
     async def renew_stretches(self, holder: str) -> None:

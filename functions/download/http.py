@@ -1,20 +1,22 @@
-"""The HTTP edge towards sources: one guarded session, redirects followed by hand, status codes turned into two words.
+"""The HTTP edge towards sources: guarded connections, redirects followed by hand, status codes turned into two words.
 
 A redirect is a new decision: the guard looks at every hop, and credentials stay with the host they were meant for.
+Answers that are read at once come over aiohttp, bytes of files over `wire`.
 """
 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 import aiohttp
 from yarl import URL
 
 from functions.download import backoff
 from functions.download.problems import SourceRefused, SourceUnwell
+from functions.download.wire import Answer, Wire
 from functions.kit.guard import Guard, GuardedResolver
 from functions.kit.settings import Secret
 
@@ -22,8 +24,6 @@ MAX_REDIRECTS: Final = 5
 CONNECT_TIMEOUT_S: Final = 5.0
 # One instance's connections to one host: polite to a source, and enough for the parts that fit into memory.
 CONNECTIONS_PER_HOST: Final = 16
-# aiohttp pauses reading past twice this: large enough to keep the socket busy while a part is handled.
-READ_BUFFER: Final = 512 * 1024
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _BUSY: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _NETWORK: Final = (aiohttp.ClientError, OSError, TimeoutError, asyncio.IncompleteReadError)
@@ -31,8 +31,26 @@ _NETWORK: Final = (aiohttp.ClientError, OSError, TimeoutError, asyncio.Incomplet
 MAX_QUIET_S: Final = 30.0
 
 
+class Response(Protocol):
+    """What is looked at of any answer before its body."""
+
+    @property
+    def status(self) -> int:
+        """HTTP's status code."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """By name, in whatever case."""
+
+    def close(self) -> None:
+        """The body is not wanted, or has been read."""
+
+
+R = TypeVar("R", bound=Response)
+
+
 class SourceHttp:
-    """GETs from sources. token goes with requests to token_origin alone. Opens its session at first use."""
+    """GETs from sources. token goes with requests to token_origin alone. Opens its connections at first use."""
 
     def __init__(self, guard: Guard, stall_s: float, token: Secret, token_origin: URL | None) -> None:
         """stall_s: seconds without a byte after which a connection is given up. token_origin: scheme, host and port."""
@@ -41,6 +59,7 @@ class SourceHttp:
         self._token = token
         self._token_origin = token_origin
         self._session: aiohttp.ClientSession | None = None
+        self._wire = Wire(guard, connect_s=CONNECT_TIMEOUT_S, stall_s=stall_s, per_host=CONNECTIONS_PER_HOST)
         # Hosts that asked for patience with Retry-After.
         self._quiet_until: dict[URL, float] = {}
 
@@ -51,31 +70,43 @@ class SourceHttp:
         Raises SourceUnwell (no answer, or asked for patience), SourceRefused (guard, endless redirects).
         """
         first = _address(url)
-        try:
-            response = await self._follow(first, headers)
+        with _unwell(first):
+            response = await self._follow(first, headers, self._fetch)
             try:
                 yield response
             finally:
                 response.close() if not response.content.at_eof() else response.release()
-        except _NETWORK as error:
-            raise SourceUnwell(f"{first.raw_host} does not answer ({_words(error)})") from error
+
+    @contextlib.asynccontextmanager
+    async def stream(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[Answer]:
+        """Likewise, for a body that is read into memory of the caller's."""
+        first = _address(url)
+        with _unwell(first):
+            answer = await self._follow(first, headers, self._wire.get)
+            try:
+                yield answer
+            finally:
+                answer.close()
 
     def check(self, url: str) -> None:
         """Raise SourceRefused for an address that would not be asked."""
         self._guard.check(_address(url))
 
     async def close(self) -> None:
-        """Close the session, if there is one."""
+        """Close what is open."""
+        self._wire.close()
         if self._session is not None:
             await self._session.close()
             self._session = None
 
-    async def _follow(self, url: URL, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+    async def _follow(
+        self, url: URL, headers: Mapping[str, str], get: Callable[[URL, Mapping[str, str]], Awaitable[R]]
+    ) -> R:
         came_from = None
         for _ in range(MAX_REDIRECTS + 1):
             self._guard.check(url, came_from)
             self._check_quiet(url)
-            response = await self._open().get(url, headers=self._headers(url, headers), allow_redirects=False)
+            response = await get(url, self._headers(url, headers))
             location = response.headers.get("Location")
             if response.status in _BUSY:
                 response.close()
@@ -84,7 +115,7 @@ class SourceHttp:
                 raise SourceUnwell(f"{url.raw_host} answered {response.status}", after_s)
             if response.status not in _REDIRECTS or not location:
                 return response
-            response.release()
+            response.close()
             came_from, url = url, _address(location, url)
         raise SourceRefused("source-redirects", f"{url.raw_host} redirects more than {MAX_REDIRECTS} times")
 
@@ -101,7 +132,7 @@ class SourceHttp:
             sent["Authorization"] = f"Bearer {self._token.reveal()}"
         return sent
 
-    def _open(self) -> aiohttp.ClientSession:
+    async def _fetch(self, url: URL, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=self._stall_s)
             connector = aiohttp.TCPConnector(
@@ -110,10 +141,8 @@ class SourceHttp:
                 limit_per_host=CONNECTIONS_PER_HOST,
                 use_dns_cache=False,
             )
-            self._session = aiohttp.ClientSession(
-                connector=connector, timeout=timeout, auto_decompress=False, read_bufsize=READ_BUFFER
-            )
-        return self._session
+            self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False)
+        return await self._session.get(url, headers=headers, allow_redirects=False)
 
 
 async def read_whole(response: aiohttp.ClientResponse, most: int) -> bytes:
@@ -124,6 +153,15 @@ async def read_whole(response: aiohttp.ClientResponse, most: int) -> bytes:
         if len(body) > most:
             raise SourceRefused("source-too-large", f"the answer of {response.host} is larger than {most} bytes")
     return body
+
+
+@contextlib.contextmanager
+def _unwell(url: URL) -> Iterator[None]:
+    """Trouble on the way to a host, in the word for what may pass."""
+    try:
+        yield
+    except _NETWORK as error:
+        raise SourceUnwell(f"{url.raw_host} does not answer ({_words(error)})") from error
 
 
 def _address(text: str, base: URL | None = None) -> URL:

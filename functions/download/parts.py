@@ -6,7 +6,7 @@ bytes that were hashed are the bytes that were sent.
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,7 +28,7 @@ INHERIT_S: Final = 1.0
 
 @dataclass(slots=True)
 class PartPump:
-    """One slice's work on one file. window: parts at a time."""
+    """One slice's work on one file. window: parts at a time. part_bytes: what one takes in memory."""
 
     file: FileRow
     origin: Origin
@@ -39,6 +39,7 @@ class PartPump:
     buffers: Buffers
     deadline: float
     window: int
+    part_bytes: int
     clock: Callable[[], float] = time.monotonic
     # The first temporary trouble: no new part begins after it.
     trouble: SourceUnwell | Unavailable | None = None
@@ -56,12 +57,15 @@ class PartPump:
         turn.set()
         running: set[asyncio.Task[None]] = set()
         try:
-            while not self._is_over(begun) and (span := await self.work.next()) is not None:
-                begun += 1
-                done = asyncio.Event()
-                running.add(asyncio.create_task(self._move(span, turn, done)))
-                turn = done
-                if len(running) >= self.window:
+            while run := await self._next(begun):
+                begun += len(run)
+                for span in run:
+                    done = asyncio.Event()
+                    task = asyncio.create_task(self._move(span, turn, done))
+                    task.add_done_callback(lambda _: self.buffers.give(self.part_bytes))
+                    running.add(task)
+                    turn = done
+                while running and len(running) + self.work.longest > self.window:
                     running = await _first_done(running)
             while running:
                 running = await _first_done(running)
@@ -70,17 +74,30 @@ class PartPump:
         await self.baton.keep()
         return begun
 
+    async def _next(self, begun: int) -> Sequence[Span]:
+        """A run of spans, and memory for it. Memory first: what others wait for is never a part that waits for memory."""
+        if self._is_over(begun):
+            return ()
+        longest = self.work.longest * self.part_bytes
+        await self.buffers.take(longest)
+        run: Sequence[Span] = ()
+        try:
+            # Getting memory may have taken long.
+            run = () if self._is_over(begun) else await self.work.next()
+        finally:
+            self.buffers.give(longest - len(run) * self.part_bytes)
+        return run
+
     def _is_over(self, begun: int) -> bool:
         return self.trouble is not None or self.inherited or (begun > 0 and self.clock() >= self.deadline)
 
     async def _move(self, span: Span, turn: asyncio.Event, done: asyncio.Event) -> None:
         try:
-            async with self.buffers.holding(span.size):
-                data = await self.reader.read(self.origin, span, self.deadline, self._saw)
-                part = await self.objects.put_part(self.file.key, self.file.upload_id or "", span.number, data)
-                await turn.wait()
-                if await self.baton.reach(span, self._is_patient):
-                    await self.baton.carry_on(data, part.crc32)
+            data = await self.reader.read(self.origin, span, self.deadline, self._saw)
+            part = await self.objects.put_part(self.file.key, self.file.upload_id or "", span.number, data)
+            await turn.wait()
+            if await self.baton.reach(span, self._is_patient):
+                await self.baton.carry_on(data, part.crc32)
             done.set()
             await self.baton.keep()
             if self.baton.shared:

@@ -11,15 +11,13 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-import aiohttp
-
 from functions.download import backoff
+from functions.download.connection import Room
 from functions.download.http import SourceHttp
 from functions.download.layout import Span
 from functions.download.problems import SourceChanged, SourceRefused, SourceUnwell
+from functions.download.wire import Answer
 
-# Slower than this over the stall time is a stall, though bytes drip.
-LOWEST_RATE: Final = 1024
 _WHOLE: Final = 200
 _PARTIAL: Final = 206
 _UNSATISFIABLE: Final = 416
@@ -53,26 +51,24 @@ class Reads(Protocol):
 
 
 class RangeReader:
-    """Reads spans of origins over one SourceHttp. stall_s: see the setting."""
+    """Reads spans of origins over one SourceHttp."""
 
-    def __init__(self, http: SourceHttp, stall_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, http: SourceHttp) -> None:
         self._http = http
-        self._stall_s = stall_s
-        self._clock = clock
 
     async def read(self, origin: Origin, span: Span, deadline: float, on_bytes: OnBytes) -> bytes | bytearray:
-        """The bytes of `span`; `on_bytes` is told of each chunk, for the progress.
+        """The bytes of `span`; `on_bytes` is told of each piece, for the progress.
 
-        Tries again until `deadline` (of the clock) and goes on where a cut left off.
+        Tries again until `deadline` (of time.monotonic) and goes on where a cut left off.
         Raises SourceUnwell at the deadline, SourceChanged, SourceRefused.
         """
-        part = _Part(bytearray(span.size))
+        part = Room(bytearray(span.size), on_bytes)
         failures = 0
         while part.received < span.size:
             rest = Span(span.number, span.start + part.received, span.end)
             before = part.received
             try:
-                await self._pull(origin, rest, part, on_bytes)
+                await self._pull(origin, rest, part)
             except SourceUnwell as error:
                 failures = 1 if part.received > before else failures + 1
                 await self._wait(failures, error, deadline)
@@ -80,103 +76,61 @@ class RangeReader:
 
     async def _wait(self, failures: int, error: SourceUnwell, deadline: float) -> None:
         seconds = backoff.delay(failures, random.random(), error.after_s)  # noqa: S311  # jitter, not a secret
-        if self._clock() + seconds > deadline:
+        if time.monotonic() + seconds > deadline:
             raise SourceUnwell(str(error), error.after_s) from error
         await asyncio.sleep(seconds)
 
-    async def _pull(self, origin: Origin, span: Span, part: "_Part", on_bytes: OnBytes) -> None:
+    async def _pull(self, origin: Origin, span: Span, part: Room) -> None:
         """One request: what comes is in `part` at once, so that a cut loses none of it."""
-        watch = _StallWatch(self._stall_s, self._clock)
-        async with self._open(origin, span) as response:
-            check(response, origin, span)
-            async for chunk in response.content.iter_any():
-                part.take(chunk)
-                on_bytes(len(chunk))
-                watch.saw(len(chunk))
-        if left := len(part.data) - part.received:
-            raise SourceUnwell(f"the source cut the connection {left} bytes before the end of a range")
+        async with self._open(origin, span) as answer:
+            check(answer, origin, span)
+            await answer.read_into(part)
 
     @contextlib.asynccontextmanager
-    async def _open(self, origin: Origin, span: Span) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _open(self, origin: Origin, span: Span) -> AsyncIterator[Answer]:
         headers = {"Range": f"bytes={span.start}-{span.end - 1}"}
         if origin.etag and not origin.etag.startswith("W/"):
             headers["If-Range"] = origin.etag
         if origin.direct:
-            async with self._http.get(origin.direct, headers) as response:
-                if response.status not in _EXPIRED:
-                    yield response
+            async with self._http.stream(origin.direct, headers) as answer:
+                if answer.status not in _EXPIRED:
+                    yield answer
                     return
             origin.direct = ""
-        async with self._http.get(origin.url, headers) as response:
-            if str(response.url) != origin.url and response.status in {_WHOLE, _PARTIAL}:
-                origin.direct = str(response.url)
-            yield response
+        async with self._http.stream(origin.url, headers) as answer:
+            if str(answer.url) != origin.url and answer.status in {_WHOLE, _PARTIAL}:
+                origin.direct = str(answer.url)
+            yield answer
 
 
-@dataclass(slots=True)
-class _Part:
-    """A span as it fills."""
-
-    data: bytearray
-    received: int = 0
-
-    def take(self, chunk: bytes) -> None:
-        """Add what came. Raises SourceChanged when there is no room for it."""
-        end = self.received + len(chunk)
-        if end > len(self.data):
-            raise SourceChanged("the source sends more bytes than it declared")
-        self.data[self.received : end] = chunk
-        self.received = end
-
-
-class _StallWatch:
-    """Raises SourceUnwell when fewer than LOWEST_RATE bytes per second came over a whole stall time."""
-
-    def __init__(self, stall_s: float, clock: Callable[[], float]) -> None:
-        self._stall_s = stall_s
-        self._clock = clock
-        self._since = clock()
-        self._bytes = 0
-
-    def saw(self, count: int) -> None:
-        """Count a chunk, and judge when the time is over."""
-        self._bytes += count
-        seconds = self._clock() - self._since
-        if seconds < self._stall_s:
-            return
-        if self._bytes < LOWEST_RATE * seconds:
-            raise SourceUnwell(f"the source stalls: {self._bytes} bytes in {seconds:.0f} s")
-        self._since, self._bytes = self._clock(), 0
-
-
-def check(response: aiohttp.ClientResponse, origin: Origin, span: Span) -> None:
-    """Raise unless the response carries exactly `span` of the pinned version; pin the version when it is the first."""
-    etag = response.headers.get("ETag", "")
-    if response.status == _UNSATISFIABLE:
+def check(answer: Answer, origin: Origin, span: Span) -> None:
+    """Raise unless the answer carries exactly `span` of the pinned version; pin the version when it is the first."""
+    etag = answer.headers.get("ETag", "")
+    if answer.status == _UNSATISFIABLE:
         raise SourceChanged("the source says that the file is shorter than it was")
-    if response.status not in {_WHOLE, _PARTIAL}:
-        raise origin.refusal(response.status, response.headers.get("X-Error-Code", ""))
+    if answer.status not in {_WHOLE, _PARTIAL}:
+        raise origin.refusal(answer.status, answer.headers.get("X-Error-Code", ""))
     if origin.etag and etag and etag != origin.etag:
         raise SourceChanged("the source's version of the file (ETag) has changed")
-    if response.headers.get("Content-Encoding", "identity") != "identity":
+    if answer.headers.get("Content-Encoding", "identity") != "identity":
         raise SourceRefused("source-encoded", "the source compresses what was asked for uncompressed")
-    _check_span(response, origin, span)
+    _check_span(answer, origin, span)
     origin.etag = origin.etag or etag
 
 
-def _check_span(response: aiohttp.ClientResponse, origin: Origin, span: Span) -> None:
+def _check_span(answer: Answer, origin: Origin, span: Span) -> None:
     is_whole_file = span.size == origin.size
-    if response.status == _WHOLE and not is_whole_file and origin.etag:
+    if answer.status == _WHOLE and not is_whole_file and origin.etag:
         # What a server answers to If-Range when the version is another one, though it may not name it.
         raise SourceChanged("the source answers a Range of the pinned version with a whole file")
-    if response.status == _WHOLE and not is_whole_file:
+    if answer.status == _WHOLE and not is_whole_file:
         raise SourceRefused(
             "ranges-unsupported", "the source answers a Range with the whole file: it cannot be resumed"
         )
     expected = f"bytes {span.start}-{span.end - 1}/{origin.size}"
-    if response.status == _PARTIAL and response.headers.get("Content-Range", "") != expected:
+    if answer.status == _PARTIAL and answer.headers.get("Content-Range", "") != expected:
         raise SourceChanged(
-            f"the source sends {response.headers.get('Content-Range', 'no Content-Range')!a}, not {expected}"
+            f"the source sends {answer.headers.get('Content-Range', 'no Content-Range')!a}, not {expected}"
         )
-    if response.content_length is not None and response.content_length != span.size:
-        raise SourceChanged(f"the source sends {response.content_length} bytes where {span.size} belong")
+    if answer.content_length is not None and answer.content_length != span.size:
+        raise SourceChanged(f"the source sends {answer.content_length} bytes where {span.size} belong")

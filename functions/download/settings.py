@@ -114,7 +114,7 @@ class Settings(Platform, Bucket):
         why="slices that work on one large file at the same time; SHA-256 of it in order follows at 1 GB/s at most",
     )
     buffer_bytes: int = setting(
-        56 * MIB,
+        64 * MIB,
         env="TORPOR_BUFFER_BYTES",
         unit="bytes",
         why="memory for parts of all files of one instance together, which bounds its size whatever the models'",

@@ -14,22 +14,24 @@ from typing import Final, Protocol
 from functions.download.files import FileRow, FileRows
 from functions.download.layout import Span
 
-# With parts of 8 MiB, 32 MiB: half of what an instance holds in memory, so that one stretch arrives while another
-# waits for its turn to be hashed.
-STRETCH_PARTS: Final = 4
+# An instance has memory for a whole stretch before it leases one, and keeps it until all before it is hashed: so short.
+# But not one part, since the digest takes some milliseconds to change hands.
+STRETCH_PARTS: Final = 2
 # Files with fewer stretches (256 MiB) are one worker's: a second one would come when they are nearly there.
-SHARED_FROM: Final = 8
+SHARED_FROM: Final = 16
 # A worker beside the one that leads should find this many, or its start is not worth it.
-WORTH_IT: Final = 4
+WORTH_IT: Final = 8
 # A quarter of the lease.
 RENEW_S: Final = 5.0
 
 
 class Work(Protocol):
-    """Spans to fetch, in the order of the file."""
+    """Spans to fetch, in the order of the file, in runs. longest: spans of a run at most."""
 
-    async def next(self) -> Span | None:
-        """The next span; None when there is none now."""
+    longest: int
+
+    async def next(self) -> Sequence[Span]:
+        """The next run; an empty one when there is none now."""
 
     async def inherits(self, offset: int) -> bool:
         """Whether the part at `offset`, for which later ones wait, was left by its worker and is now this one's."""
@@ -38,12 +40,14 @@ class Work(Protocol):
 class Alone:
     """All the spans of a file that nobody else works on."""
 
+    longest = 1
+
     def __init__(self, spans: Sequence[Span]) -> None:
         self._spans = deque(spans)
 
-    async def next(self) -> Span | None:
+    async def next(self) -> Sequence[Span]:
         """See Work."""
-        return self._spans.popleft() if self._spans else None
+        return [self._spans.popleft()] if self._spans else ()
 
     async def inherits(self, offset: int) -> bool:
         """See Work: nobody else has any."""
@@ -54,6 +58,8 @@ class Alone:
 class Stretches:
     """The stretches of a shared file that this worker has leased, from the one at `offset` on. `leased` makes one."""
 
+    longest = STRETCH_PARTS
+
     def __init__(self, rows: FileRows, file: FileRow, spans: Sequence[Span], offset: int) -> None:
         self._rows = rows
         self._file = file
@@ -62,7 +68,6 @@ class Stretches:
         self._last = stretch_at(spans, spans[-1].start)
         self._from = stretch_at(spans, offset)
         self._holder = secrets.token_hex(8)
-        self._ready: deque[Span] = deque()
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -79,16 +84,14 @@ class Stretches:
             await asyncio.gather(renewing, return_exceptions=True)
             await rows.free_stretches(stretches._holder)
 
-    async def next(self) -> Span | None:
-        """See Work: the next part of the leased stretch, or of the first one that nobody has."""
-        if not self._ready:
-            number = await self._rows.lease_stretch(self._file, (self._from, self._last), self._holder)
-            if number is None:
-                return None
-            self._from = number + 1
-            begin = number * STRETCH_PARTS
-            self._ready.extend(s for s in self._spans[begin : begin + STRETCH_PARTS] if s.start >= self._offset)
-        return self._ready.popleft()
+    async def next(self) -> Sequence[Span]:
+        """See Work: the first stretch that nobody has."""
+        number = await self._rows.lease_stretch(self._file, (self._from, self._last), self._holder)
+        if number is None:
+            return ()
+        self._from = number + 1
+        begin = number * STRETCH_PARTS
+        return [span for span in self._spans[begin : begin + STRETCH_PARTS] if span.start >= self._offset]
 
     async def inherits(self, offset: int) -> bool:
         """See Work."""

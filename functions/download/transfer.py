@@ -193,6 +193,7 @@ class Transfer:
             self._buffers,
             deadline,
             self._limits.parts_in_flight,
+            min(layout.part_size(file.size, self._limits.part_bytes), self._buffers.limit // work.longest),
         )
 
     def _leased(self, file: FileRow, spans: list[Span], baton: Baton) -> AbstractAsyncContextManager[Work]:

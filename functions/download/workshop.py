@@ -105,7 +105,7 @@ def _suppliers(settings: Settings, http: _Http, carrying: _Carrying) -> Supplier
     folders = Folders(settings.allowed_source_folders)
     buckets = Buckets(settings.allowed_source_buckets, partial(_source_bucket, settings))
     copier = partial(buckets.copy, carrying.objects) if _is_own_s3(settings) else None
-    from_web = carrying.transfer(RangeReader(http.web, settings.stall_s))
+    from_web = carrying.transfer(RangeReader(http.web))
     from_bucket = carrying.transfer(buckets, copier)
     return Suppliers(
         hub=Hub(settings.hf_endpoint, http.hub),
@@ -115,7 +115,7 @@ def _suppliers(settings: Settings, http: _Http, carrying: _Carrying) -> Supplier
         buckets=buckets,
         registry=Registry(settings.mlflow_url, settings.mlflow_artifacts, http.registry, buckets),
         transfers={
-            HubSource: carrying.transfer(RangeReader(http.hub, settings.stall_s)),
+            HubSource: carrying.transfer(RangeReader(http.hub)),
             WebSource: from_web,
             CatalogueSource: from_web,
             FolderSource: carrying.transfer(folders),

@@ -1,27 +1,24 @@
 """Requests to sources against a server that lies and a resolver that changes its mind."""
 
 import asyncio
-import datetime as dt
 import socket
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from yarl import URL
 
+from functions.download.connection import Room
 from functions.download.guard import SOURCES, source_guard
 from functions.download.http import SourceHttp
 from functions.download.problems import SourceRefused, SourceUnwell
 from functions.kit.guard import Guard
 from functions.kit.settings import Secret
+from tests.unit.certificates import certificate
 
 
 @dataclass
@@ -71,17 +68,38 @@ class Names:
         return [left.pop(0) if len(left) > 1 else left[0]]
 
 
-async def fetch(guard: Guard, url: str, token: str = "", origin: URL | None = None) -> str:
-    """The text at an address."""
-    http = SourceHttp(guard, 2.0, Secret(token), origin)
-    try:
-        async with http.get(url, {}) as response:
-            return await response.text()
-    finally:
-        await http.close()
+async def get(http: SourceHttp, url: str) -> str:
+    """The text at an address, read as answers are that are read at once."""
+    async with http.get(url, {}) as response:
+        return await response.text()
 
 
-async def test_a_name_goes_to_its_checked_address_under_its_own_name(server: Server) -> None:
+async def stream(http: SourceHttp, url: str) -> str:
+    """The text at an address, read as files are."""
+    text = Room(bytearray(4))
+    async with http.stream(url, {}) as answer:
+        await answer.read_into(text)
+    return text.data.decode()
+
+
+Fetch = Callable[..., Awaitable[str]]
+
+
+@pytest.fixture(params=[get, stream])
+def fetch(request: pytest.FixtureRequest) -> Fetch:
+    """The text at an address, over connections of its own."""
+
+    async def fetch(guard: Guard, url: str, token: str = "", origin: URL | None = None) -> str:
+        http = SourceHttp(guard, 2.0, Secret(token), origin)
+        try:
+            return str(await request.param(http, url))
+        finally:
+            await http.close()
+
+    return fetch
+
+
+async def test_a_name_goes_to_its_checked_address_under_its_own_name(fetch: Fetch, server: Server) -> None:
     """The address is connected to, the name is what the server is asked for; and it is looked up once."""
     names = Names(mirror_test=["127.0.0.1"])
     assert await fetch(source_guard(["mirror.test"], names), f"http://mirror.test:{server.port}/a") == "here"
@@ -89,7 +107,7 @@ async def test_a_name_goes_to_its_checked_address_under_its_own_name(server: Ser
     assert names.asked == ["mirror.test"]
 
 
-async def test_a_name_that_is_inside_is_not_connected_to(server: Server) -> None:
+async def test_a_name_that_is_inside_is_not_connected_to(fetch: Fetch, server: Server) -> None:
     """Whatever the port."""
     with pytest.raises(SourceRefused, match=r"evil\.test is not a public address"):
         await fetch(source_guard(lookup=Names(evil_test=["127.0.0.1"])), f"https://evil.test:{server.port}/a")
@@ -110,7 +128,7 @@ class Watching(Guard):
         raise OSError("no network in this test")
 
 
-async def test_a_name_that_changes_its_mind_is_asked_once() -> None:
+async def test_a_name_that_changes_its_mind_is_asked_once(fetch: Fetch) -> None:
     """First a public address, then loopback (DNS rebinding): the connection goes to the first, or nowhere."""
     names = Names(evil_test=["8.8.8.8", "127.0.0.1"])
     guard = Watching(names)
@@ -122,7 +140,7 @@ async def test_a_name_that_changes_its_mind_is_asked_once() -> None:
     assert guard.opened == ["8.8.8.8"]
 
 
-async def test_the_socket_is_the_last_word(server: Server) -> None:
+async def test_the_socket_is_the_last_word(fetch: Fetch, server: Server) -> None:
     """A way around the resolver, as a library's short cut for literals once was, ends at the socket."""
 
     class Blind(Guard):
@@ -142,7 +160,7 @@ async def test_the_socket_is_the_last_word(server: Server) -> None:
         "gopher://mirror.test/", "data:text/plain,x", "https://mirror.test:99999/", "https://[::1/", "https://\u24dbocalhost/",
     ],
 )  # fmt: skip
-async def test_a_redirect_is_a_new_decision(server: Server, where: str) -> None:
+async def test_a_redirect_is_a_new_decision(fetch: Fetch, server: Server, where: str) -> None:
     """Inside addresses, other schemes, credentials and broken addresses are refused after a redirect too."""
     names = Names(mirror_test=["127.0.0.1"], evil_test=["10.0.0.1"])
     url = URL(f"http://mirror.test:{server.port}/to").with_query(where=where)
@@ -151,7 +169,7 @@ async def test_a_redirect_is_a_new_decision(server: Server, where: str) -> None:
     assert [path for path, _, _ in server.asked] == ["/to"]
 
 
-async def test_the_guard_learns_where_a_redirect_came_from(server: Server) -> None:
+async def test_the_guard_learns_where_a_redirect_came_from(fetch: Fetch, server: Server) -> None:
     """Without it a way from https to http looks like any other."""
     seen: list[tuple[str, str | None]] = []
 
@@ -165,14 +183,14 @@ async def test_the_guard_learns_where_a_redirect_came_from(server: Server) -> No
     assert seen == [("/to", None), ("/there", "/to")]
 
 
-async def test_redirects_end(server: Server) -> None:
+async def test_redirects_end(fetch: Fetch, server: Server) -> None:
     """Five are followed."""
     with pytest.raises(SourceRefused, match="more than 5 times"):
         await fetch(source_guard(["127.0.0.1"]), f"http://127.0.0.1:{server.port}/loop")
     assert len(server.asked) == 6
 
 
-async def test_a_token_stays_with_its_origin(server: Server) -> None:
+async def test_a_token_stays_with_its_origin(fetch: Fetch, server: Server) -> None:
     """It goes to the hub, not where the hub redirects to: neither to another host nor to another port or scheme."""
     names = Names(hub_test=["127.0.0.1"], cdn_test=["127.0.0.1"])
     guard, hub = source_guard(["hub.test", "cdn.test"], names), URL(f"http://hub.test:{server.port}")
@@ -191,10 +209,11 @@ async def test_a_token_stays_with_its_origin(server: Server) -> None:
     ]
 
 
-async def test_tls_asks_for_the_name_and_not_for_the_address(tmp_path: Path) -> None:
+async def test_tls_asks_for_the_name_and_not_for_the_address(fetch: Fetch, tmp_path: Path) -> None:
     """The certificate is that of the name (SNI), though the connection goes to the checked address."""
     asked: list[str | None] = []
-    context = _server_context(tmp_path, "mirror.test")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate(tmp_path, "mirror.test"))
     context.sni_callback = lambda _, name, __: asked.append(name)
     server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context)
     port = server.sockets[0].getsockname()[1]
@@ -203,29 +222,6 @@ async def test_tls_asks_for_the_name_and_not_for_the_address(tmp_path: Path) -> 
     server.close()
     await server.wait_closed()
     assert asked == ["mirror.test"]
-
-
-def _server_context(folder: Path, name: str) -> ssl.SSLContext:
-    """TLS with a certificate that nobody trusts."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now)
-        .not_valid_after(now + dt.timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (folder / "server.pem").write_bytes(private + certificate.public_bytes(pem))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "server.pem")
-    return context
 
 
 async def test_a_host_that_asks_for_patience_is_left_alone_by_all(server: Server) -> None:

@@ -8,7 +8,7 @@ from functions.download.layout import Span, spans
 from functions.download.stretches import STRETCH_PARTS, Alone, Stretches, helpers, is_shared, stretch_at
 
 PART = 10
-# 32 parts: eight stretches, the last part shorter.
+# 32 parts: sixteen stretches, the last part shorter.
 LARGE = spans(32 * PART - 3, PART)
 
 
@@ -39,8 +39,8 @@ async def taken_from(leases: Any, offset: int) -> list[int]:
     file: Any = None
     numbers: list[int] = []
     async with Stretches.leased(leases, file, LARGE, offset) as work:
-        while (span := await work.next()) is not None:
-            numbers.append(span.number)
+        while run := await work.next():
+            numbers += [span.number for span in run]
     return numbers
 
 
@@ -66,12 +66,12 @@ def test_only_a_large_file_is_shared(parts: int, workers: int, *, expected: bool
     ],
 )
 def test_a_helper_is_asked_for_when_it_finds_enough(parts: int, hashed: int, workers: int, expected: int) -> None:
-    """Four stretches for each worker, of what is left."""
+    """Eight stretches for each worker, of what is left."""
     assert helpers(spans(parts * PART, PART), hashed * PART, workers) == expected
 
 
-@pytest.mark.parametrize(("offset", "expected"), [(0, 0), (39, 0), (40, 1), (316, 7)])
-def test_stretches_are_runs_of_four_parts(offset: int, expected: int) -> None:
+@pytest.mark.parametrize(("offset", "expected"), [(0, 0), (19, 0), (20, 1), (316, 15)])
+def test_stretches_are_runs_of_two_parts(offset: int, expected: int) -> None:
     """Numbered from 0."""
     assert stretch_at(LARGE, offset) == expected
 
@@ -79,12 +79,12 @@ def test_stretches_are_runs_of_four_parts(offset: int, expected: int) -> None:
 async def test_parts_come_in_the_order_of_the_file_and_around_what_others_have() -> None:
     """From the digest on, without a stretch that is leased."""
     assert await taken_from(Leases(), 0) == list(range(1, 33))
-    assert await taken_from(Leases(1, 3), 0) == [1, 2, 3, 4, 9, 10, 11, 12, *range(17, 33)]
+    assert await taken_from(Leases(1, 3), 0) == [1, 2, 5, 6, *range(9, 33)]
 
 
 async def test_what_the_digest_has_seen_of_a_stretch_is_not_taken_again() -> None:
     """A stretch that was begun goes on in its middle."""
-    assert (await taken_from(Leases(), 6 * PART))[:3] == [7, 8, 9]
+    assert (await taken_from(Leases(), 7 * PART))[:3] == [8, 9, 10]
 
 
 async def test_leases_end_with_the_work() -> None:
@@ -108,5 +108,5 @@ async def test_what_nobody_has_any_more_is_inherited_once() -> None:
 async def test_alone_there_is_nobody_to_wait_for() -> None:
     """All that is left, in order."""
     work = Alone([Span(2, 10, 20), Span(3, 20, 25)])
-    assert [await work.next(), await work.next(), await work.next()] == [Span(2, 10, 20), Span(3, 20, 25), None]
+    assert [*await work.next(), *await work.next(), *await work.next()] == [Span(2, 10, 20), Span(3, 20, 25)]
     assert not await work.inherits(0)

@@ -143,15 +143,18 @@ class World:
 MakeWorld = Callable[..., World]
 
 
+async def _empty(objects: S3Objects) -> None:
+    """The bucket is every test's, and content has one place: what one leaves there is found by the next, or held against it."""
+    await objects.delete([found.key for place in ("blobs/", "staging/") for found in await objects.keys(place)])
+    for key, upload in await objects.uploads(""):
+        await objects.abort_upload(key, upload)
+
+
 @pytest.fixture
 async def make_world(database_url: str, s3_endpoint: dict[str, str], objects: S3Objects) -> AsyncIterator[MakeWorld]:
     """Make the function with settings of the test's choice, on this test's database and the shared bucket."""
     opened: list[World] = []
-    # The bucket is every test's, and content has one place: what an earlier test left there would be found, or held
-    # against the wrong test.
-    await objects.delete([found.key for place in ("blobs/", "staging/") for found in await objects.keys(place)])
-    for key, upload in await objects.uploads(""):
-        await objects.abort_upload(key, upload)
+    await _empty(objects)
     users = Database(Secret(database_url))
     await add_user(users, OPERATOR.subject, OPERATOR.role)
     await users.close()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from functions.download.files import FileRows
 from functions.download.sources import HubSource
 from functions.download.stretches import SHARED_FROM, STRETCH_PARTS
 from functions.kit.objects import Part
@@ -106,3 +107,17 @@ async def test_what_a_dead_worker_had_is_taken_over(make_world: Any, large: Any)
     # Whoever waited for them had to let go of what it held.
     again = Counter(large.asked)
     assert sum(again.values()) - PARTS <= 2 * STRETCH_PARTS
+
+
+async def test_workers_that_choose_at_once_all_get_a_stretch(make_world: Any, large: Any) -> None:
+    """Whoever was slower chooses again: nobody goes home while there is work."""
+    world = make_world(hf_endpoint=large.url, part_bytes=PART)
+    uuid, _ = await planned(world)
+    rows = FileRows(world.db)
+    file = await rows.claim(uuid, "model.safetensors")
+    assert file is not None
+    file.upload_id = "upload"
+    between = (0, SHARED_FROM - 1)
+    numbers = await asyncio.gather(*(rows.lease_stretch(file, between, str(who)) for who in range(SHARED_FROM)))
+    assert set(numbers) == set(range(SHARED_FROM))
+    assert await rows.lease_stretch(file, between, "one more") is None
