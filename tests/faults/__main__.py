@@ -1,4 +1,4 @@
-"""Cuts, kills and flipped bits, in numbers: `python -m tests.faults [--cuts N] [--kills N] [--flips N] [--seed S]`.
+"""Cuts, kills and flipped bits, in numbers: `python -m tests.faults [--cuts N] [--kills N] [--flips N] [--shared N] [--seed S]`.
 
 What is decided by dice is decided by the seed; when a process is scheduled, the machine decides.
 """
@@ -17,13 +17,14 @@ from tests.faults.run import Order, run
 CUTS: Final = 1000
 KILLS: Final = 1000
 FLIPS: Final = 500
+SHARED: Final = 100
 
 
 def main() -> int:
     """0 when nothing was found."""
     options = _parser().parse_args()
     folder = Path(tempfile.mkdtemp(prefix="torpor-faults-"))
-    order = Order(options.seed, options.cuts, options.kills, options.flips, options.lanes, folder)
+    order = Order(options.seed, options.cuts, options.kills, options.flips, options.lanes, options.shared, folder)
     report = asyncio.run(run(order, say))
     if report.good:
         shutil.rmtree(folder)
@@ -43,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cuts", type=int, default=CUTS, help="connections to cut (%(default)s)")
     parser.add_argument("--kills", type=int, default=KILLS, help="function processes to kill (%(default)s)")
     parser.add_argument("--flips", type=int, default=FLIPS, help="bits to flip (%(default)s)")
+    parser.add_argument("--shared", type=int, default=SHARED, help="kills of instances at one file (%(default)s)")
     parser.add_argument("--lanes", type=int, default=2, help="functions that are killed side by side (%(default)s)")
     return parser
 

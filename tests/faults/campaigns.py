@@ -8,11 +8,15 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
+from functions.download.stretches import SHARED_FROM, STRETCH_PARTS
 from tests.faults.hostile import Answer, Asked, Shared, tensor_file
 from tests.faults.stage import PART_BYTES, Stage
+from tests.faults.worker import Function
 
 # Parts of a file; the last one is broken off anywhere.
 MOST_PARTS: Final = 4
+# Of one that several instances share.
+SHARED_PARTS: Final = SHARED_FROM * STRETCH_PARTS
 # Cuts at random bytes of a file, beside one at each of its part borders.
 RANDOM_CUTS: Final = 18
 # A kill falls within one of these of the moment in which an instance listens, or in most cases asks for its first bytes.
@@ -124,20 +128,27 @@ def _cut(asked: Asked, places: list[int], marks: list[int]) -> Answer | None:
 
 
 async def kills(stage: Stage, dice: random.Random, count: int, result: Count) -> None:
-    """Kill the function at random moments; what is left over is taken up by the next instance, and every model arrives."""
+    """Kill instances at random moments; what is left over is taken up by the next ones, and every model arrives.
+
+    Where there are several, they share the file, and some or all of them are killed at once.
+    """
     started = time.monotonic()
+    least, most = (0.3, MOST_PARTS) if len(stage.instances) == 1 else (SHARED_PARTS, 1.2 * SHARED_PARTS)
     while result.faults < count:
-        name, marks = f"kill-{stage.function.port}-{result.models}", list[int]()
-        file = new_file(stage, dice, name, dice.uniform(0.3, MOST_PARTS))
+        name, marks = f"kill-{stage.instances[0].port}-{result.models}", list[int]()
+        file = new_file(stage, dice, name, dice.uniform(least, most))
         model = await stage.ask(name)
         while (await stage.status(model))["status"] == "downloading" and result.faults < count:
-            await _moment(stage, dice, file)
-            stage.function.kill()
-            result.faults += 1
+            victims = dice.sample(stage.instances, dice.randint(1, len(stage.instances)))
+            await _moment(victims[0], dice, file)
+            for victim in victims:
+                victim.kill()
+            result.faults += len(victims)
             marks.append(len(file.sent))
             await stage.forget_leases()
             stage.tick()
-            stage.function.start()
+            for victim in victims:
+                victim.start()
         row = await stage.ended(model)
         await stage.inspect(model, file)
         result.ended(row["error_code"] or row["status"], file, marks)
@@ -147,11 +158,11 @@ async def kills(stage: Stage, dice: random.Random, count: int, result: Count) ->
     result.seconds = time.monotonic() - started
 
 
-async def _moment(stage: Stage, dice: random.Random, file: Shared) -> None:
-    """Wait for a moment to kill: while the instance starts, when it listens, when it has asked for bytes."""
+async def _moment(victim: Function, dice: random.Random, file: Shared) -> None:
+    """Wait for a moment to kill: while the instance starts, when it listens, when bytes have been asked for."""
     before, kind = len(file.sent), dice.random()
     if kind > AT_START:
-        await stage.function.listens()
+        await victim.listens()
     if kind > 1 - UNDER_WAY:
         for _ in range(int(NOTHING_ASKED_S / 0.02)):
             if len(file.sent) > before:

@@ -19,24 +19,30 @@ Campaign = Callable[[Stage, random.Random, int, Count], Awaitable[None]]
 Say = Callable[[str], None]
 # How often a run says how far it is.
 PROGRESS_S: Final = 30.0
+# Instances that are at one file together.
+SHARING: Final = 3
 
 
 @dataclass(frozen=True)
 class Order:
-    """What was asked for. lanes: functions that are killed side by side, each with its own database and bucket."""
+    """What was asked for. lanes: functions that are killed side by side, each with its own database and bucket.
+
+    shared: kills of instances that are at one file together.
+    """
 
     seed: int
     cuts: int
     kills: int
     flips: int
     lanes: int
+    shared: int
     folder: Path
 
     @property
     def command(self) -> str:
         """What replays it."""
-        counts = f"--cuts {self.cuts} --kills {self.kills} --flips {self.flips} --lanes {self.lanes}"
-        return f"python -m tests.faults --seed {self.seed} {counts}"
+        counts = f"--cuts {self.cuts} --kills {self.kills} --flips {self.flips} --shared {self.shared}"
+        return f"python -m tests.faults --seed {self.seed} {counts} --lanes {self.lanes}"
 
 
 @dataclass
@@ -56,17 +62,18 @@ async def run(order: Order, say: Say) -> Report:
     """All campaigns, one after the other; kills in lanes."""
     report = Report()
     say(f"{order.command}\nin {order.folder}")
-    plan: Sequence[tuple[str, Campaign, int, int]] = [
-        ("flipped bits", campaigns.flips, order.flips, 1),
-        ("cuts", campaigns.cuts, order.cuts, 1),
-        ("kills", campaigns.kills, order.kills, order.lanes),
+    plan: Sequence[tuple[str, Campaign, int, int, int]] = [
+        ("flipped bits", campaigns.flips, order.flips, 1, 1),
+        ("cuts", campaigns.cuts, order.cuts, 1, 1),
+        ("kills", campaigns.kills, order.kills, order.lanes, 1),
+        ("kills at shared files", campaigns.kills, order.shared, 1, SHARING),
     ]
     async with servers(order.folder) as (postgres, seaweed):
-        for name, campaign, count, lanes in plan:
+        for name, campaign, count, lanes, instances in plan:
             if count:
                 results = [Count(name) for _ in range(lanes)]
                 async with (
-                    _stages(postgres, seaweed, campaign.__name__, lanes) as stages,
+                    _stages(postgres, seaweed, f"{campaign.__name__}-{instances}", lanes, instances) as stages,
                     _telling(results, count, say),
                 ):
                     await _campaign(campaign, stages, order.seed, results, count)
@@ -81,12 +88,14 @@ async def run(order: Order, say: Say) -> Report:
 
 
 @contextlib.asynccontextmanager
-async def _stages(postgres: Postgres, seaweed: Seaweed, name: str, lanes: int) -> AsyncIterator[Sequence[Stage]]:
+async def _stages(
+    postgres: Postgres, seaweed: Seaweed, name: str, lanes: int, instances: int
+) -> AsyncIterator[Sequence[Stage]]:
     async with contextlib.AsyncExitStack() as opened:
         made = []
         for lane in range(lanes):
             hub = await opened.enter_async_context(Hostile().serving())
-            made.append(await opened.enter_async_context(stage(postgres, seaweed, hub, f"{name}-{lane}")))
+            made.append(await opened.enter_async_context(stage(postgres, seaweed, hub, f"{name}-{lane}", instances)))
         yield made
 
 

@@ -1,4 +1,4 @@
-"""What a run stands on: real PostgreSQL and SeaweedFS, the hostile hub, a Broker that comes again, one function process.
+"""What a run stands on: real PostgreSQL and SeaweedFS, the hostile hub, a Broker that comes again, function processes.
 
 The function is spoken to as the Broker speaks to it. What it publishes is delivered, at least once; a delivery that failed comes
 again soon, where a Broker would take a second or more.
@@ -55,17 +55,18 @@ class Hangs(Exception):
 
 @dataclass
 class Stage:
-    """One database, one bucket, one function; `pull` asks for a file of the hub and waits for what becomes of it."""
+    """One database, one bucket, instances of the function; `ask` asks for a file of the hub, `ended` waits for its end."""
 
     db: Any
     objects: S3Objects
     hub: Hostile
-    function: Function
+    instances: Sequence[Function]
     queue: deque[tuple[dict[str, str], bytes]] = field(default_factory=deque)
     statuses: Counter[int] = field(default_factory=Counter)
     refused: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     _ticks: Any = field(default_factory=itertools.count)
+    _turns: Any = field(default_factory=itertools.count)
 
     async def ask(self, repository: str) -> str:
         """A request for the hub's `acme/<repository>`, as POST /models writes it; answers its uuid."""
@@ -165,8 +166,10 @@ class Stage:
                 self.refused.append(f"{status}: {headers['ce-type']} {data!r}")
 
     async def _post(self, session: ClientSession, headers: Mapping[str, str], data: bytes) -> int:
+        """To each instance in turn."""
+        instance = self.instances[next(self._turns) % len(self.instances)]
         try:
-            async with session.post(self.function.url, data=data, headers=delivered(headers)) as response:
+            async with session.post(instance.url, data=data, headers=delivered(headers)) as response:
                 await response.read()
                 return response.status
         except (ClientError, OSError, TimeoutError):
@@ -200,12 +203,14 @@ async def servers(folder: Path) -> AsyncIterator[tuple[Postgres, Seaweed]]:
 
 
 @contextlib.asynccontextmanager
-async def stage(postgres: Postgres, seaweed: Seaweed, hub: Hostile, name: str) -> AsyncIterator[Stage]:
-    """A stage of its own on shared servers: a database and a bucket called `name`, and a function that runs."""
+async def stage(
+    postgres: Postgres, seaweed: Seaweed, hub: Hostile, name: str, instances: int = 1
+) -> AsyncIterator[Stage]:
+    """A stage of its own on shared servers: a database and a bucket called `name`, and instances that run."""
     s3 = seaweed.credentials
     url = f"{postgres.url.rpartition('/')[0]}/{name}"
     await _prepare(postgres.url, url, name)
-    port, ingress = ports.free(2)
+    ingress, *own = ports.free(1 + instances)
     environment = {
         **ENVIRONMENT,
         "TORPOR_DATABASE_URL": url,
@@ -221,14 +226,16 @@ async def stage(postgres: Postgres, seaweed: Seaweed, hub: Hostile, name: str) -
     bucket = S3Objects(s3.endpoint, s3.region, Secret(s3.access_key), Secret(s3.secret_key), name)
     await bucket._call("create_bucket")  # nothing of ours makes buckets
     pool = await asyncpg.create_pool(url, min_size=0, max_size=4)
-    made = Stage(pool, bucket, hub, Function(environment, port))
-    made.function.start()
+    made = Stage(pool, bucket, hub, [Function(environment, port) for port in own])
+    for instance in made.instances:
+        instance.start()
     async with _broker(made, ingress), ClientSession(timeout=ClientTimeout(total=PATIENCE_S)) as session:
         work = [asyncio.create_task(made.deliver(session)) for _ in range(DELIVERERS)]
         try:
             yield made
         finally:
-            made.function.kill()
+            for instance in made.instances:
+                instance.kill()
             for task in work:
                 task.cancel()
             await asyncio.gather(*work, return_exceptions=True)

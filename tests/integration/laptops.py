@@ -1,20 +1,72 @@
-"""What tests with a laptop runtime of their own share: manifests with a change, and the Secrets that it made."""
+"""What tests with a laptop runtime of their own share: it, its manifests with a change, its Secrets and its database."""
 
+import asyncio
 import base64
 import os
-from collections.abc import Mapping
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import asyncpg
 import httpx
+import pytest
 import yaml
 
 from kn_model import laptop
-from kn_model.demo.runtime import RunningRuntime
+from kn_model.demo.runtime import RunningRuntime, runtime
+from tests.integration.traces.repository import hub_with_a_model
 
 ROOT: Final = Path(__file__).parents[2]
 # Instead of every minute, for tests of what a tick does.
 OFTEN: Final = "*/10 * * * * *"
+# Of whatever is waited for; a busy machine takes long to start engines.
+WITHIN_S: Final = 150
+
+
+@contextmanager
+def own_laptop(
+    engine: str,
+    serve: Mapping[str, str],
+    *,
+    settings: Mapping[str, str] | None = None,
+    of: str = "local",
+    tick: str | None = None,
+) -> Iterator[RunningRuntime]:
+    """A runtime in a folder of its own, whose hub has `hf://acme/model`; whoever logs in does so there alone.
+
+    engine: the runtime that models are served with, which only pretends. settings: more keys of the ConfigMap.
+    """
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="torpor-")))
+        stack.enter_context(pytest.MonkeyPatch.context()).setenv("XDG_CONFIG_HOME", str(folder / "config"))
+        hub = stack.enter_context(hub_with_a_model(folder / "hub"))
+        keys = {"hf-endpoint": hub, "default-runtime": engine, **(settings or {})}
+        manifests = overlay(folder, serve, of=of, tick=tick)
+        yield stack.enter_context(runtime(folder / "runtime", keys, print, manifests=manifests))
+
+
+def until(holds: Callable[[], Any], what: Callable[[], object], every_s: float = 0.1) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + WITHIN_S
+    while not holds():
+        assert time.monotonic() < deadline, what()
+        time.sleep(every_s)
+
+
+def rows(running: RunningRuntime, query: str, *arguments: object) -> list[Any]:
+    """Rows of the runtime's database."""
+
+    async def fetch() -> list[Any]:
+        connection = await asyncpg.connect(secrets(running)["torpor-postgres"]["url"])
+        try:
+            return list(await connection.fetch(query, *arguments))
+        finally:
+            await connection.close()
+
+    return asyncio.run(fetch())
 
 
 def overlay(folder: Path, serve: Mapping[str, str], *, of: str = "local", tick: str | None = None) -> Path:

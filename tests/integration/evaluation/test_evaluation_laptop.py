@@ -3,10 +3,8 @@
 One runtime and two models for all tests here; they run in the order of this file.
 """
 
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +14,12 @@ import pytest
 
 from kn_model import laptop
 from kn_model.client import Client
-from kn_model.demo.runtime import RunningRuntime, runtime
+from kn_model.demo.runtime import RunningRuntime
 from kn_model.session import log_in_to_laptop
-from tests.integration.laptops import OFTEN, overlay
-from tests.integration.traces.repository import hub_with_a_model
+from tests.integration.laptops import OFTEN, own_laptop, until
 
 ROOT = Path(__file__).parents[3]
 RUNTIMES = Path(__file__).with_name("runtimes").relative_to(ROOT)
-WITHIN_S = 150
 CHAT = {"messages": [{"role": "user", "content": "What is the capital of France?"}]}
 
 
@@ -44,28 +40,11 @@ class Laptop:
         return httpx.post(url, json={"model": server, **CHAT}, headers=headers, timeout=60, trust_env=False)
 
 
-def until(holds: Callable[[], Any], what: Callable[[], object]) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + WITHIN_S
-    while not holds():
-        assert time.monotonic() < deadline, what()
-        time.sleep(0.1)
-
-
 @pytest.fixture(scope="module")
 def on_laptop() -> Iterator[Laptop]:
     """A runtime with one model that is stored and not served, and another one on its way."""
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="torpor-")))
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
-        patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
-        hub = stack.enter_context(hub_with_a_model(folder / "hub"))
-        settings = {"hf-endpoint": hub, "default-runtime": "knowing-stub"}
-        # serve knows the engine of the tests.
-        manifests = overlay(folder, {"TORPOR_RUNTIMES_DIR": str(RUNTIMES)}, tick=OFTEN)
-        running = stack.enter_context(runtime(folder / "runtime", settings, print, manifests=manifests))
-        client = running.log_in()
-        stack.callback(client.close)
+    serve = {"TORPOR_RUNTIMES_DIR": str(RUNTIMES)}
+    with own_laptop("knowing-stub", serve, tick=OFTEN) as running, closing(running.log_in()) as client:
         client.post("/models", {"source": "hf://acme/model", "name": "wrong", "serve": False})
         until(lambda: client.get("/models/wrong")["status"] == "available", lambda: client.get("/models/wrong"))
         token = log_in_to_laptop(laptop.running(running.folder)).token

@@ -8,18 +8,14 @@ import asyncio
 import base64
 import contextlib
 import json
-import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import asyncpg
 import psutil
 import pytest
 
@@ -27,14 +23,12 @@ from functions.kit.objects import S3Objects
 from functions.kit.settings import Secret
 from kn_model.client import Client
 from kn_model.demo.process import below
-from kn_model.demo.runtime import RunningRuntime, runtime
+from kn_model.demo.runtime import RunningRuntime
 from tests.chaos.killer import service_of
-from tests.integration.laptops import OFTEN, overlay, secrets
-from tests.integration.traces.repository import hub_with_a_model
+from tests.integration.laptops import OFTEN, own_laptop, rows, secrets, until
 
 ROOT = Path(__file__).parents[3]
 RUNTIMES = Path(__file__).with_name("runtimes").relative_to(ROOT)
-WITHIN_S = 150
 # serve knows the slow engine, gives a call 45 seconds and one attempt.
 SERVE = {
     "TORPOR_RUNTIMES_DIR": str(RUNTIMES),
@@ -69,15 +63,7 @@ class Laptop:
 
     def rows(self, query: str, *arguments: object) -> list[Any]:
         """Rows of the runtime's database."""
-
-        async def fetch() -> list[Any]:
-            connection = await asyncpg.connect(self.secrets["torpor-postgres"]["url"])
-            try:
-                return list(await connection.fetch(query, *arguments))
-            finally:
-                await connection.close()
-
-        return asyncio.run(fetch())
+        return rows(self.runtime, query, *arguments)
 
     def replace_body(self, uuid: str, words: int) -> None:
         """What an operator would mend: ask for less."""
@@ -111,27 +97,10 @@ class Laptop:
         return [process for process in below(self.runtime.pid) if service_of(process.pid, logs) == service]
 
 
-def until(holds: Callable[[], bool], what: Callable[[], str]) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + WITHIN_S
-    while not holds():
-        assert time.monotonic() < deadline, what()
-        time.sleep(0.3)
-
-
 @pytest.fixture(scope="module")
 def on_laptop() -> Iterator[Laptop]:
     """A runtime with a model that is served and asleep."""
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="torpor-")))
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
-        patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
-        hub = stack.enter_context(hub_with_a_model(folder / "hub"))
-        settings = {"hf-endpoint": hub, "default-runtime": "slow-stub"}
-        manifests = overlay(folder, SERVE, tick=OFTEN)
-        running = stack.enter_context(runtime(folder / "runtime", settings, print, manifests=manifests))
-        client = running.log_in()
-        stack.callback(client.close)
+    with own_laptop("slow-stub", SERVE, tick=OFTEN) as running, contextlib.closing(running.log_in()) as client:
         client.post("/models", {"source": "hf://acme/model", "serve": {}})
         until(lambda: _is_asleep(client), lambda: "the model is not served")
         yield Laptop(running, client, secrets(running))

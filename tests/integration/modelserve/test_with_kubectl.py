@@ -6,10 +6,7 @@ One runtime, one rich story, since a runtime takes seconds to start.
 import os
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +16,9 @@ import pytest
 import yaml
 
 from kn_model import laptop
-from kn_model.demo.runtime import RunningRuntime, runtime
+from kn_model.demo.runtime import RunningRuntime
 from kn_model.session import log_in_to_laptop
-from tests.integration.laptops import overlay
-from tests.integration.traces.repository import hub_with_a_model
-
-WITHIN_S = 120
+from tests.integration.laptops import WITHIN_S, own_laptop, until
 
 
 @dataclass
@@ -62,10 +56,7 @@ class Laptop:
 
     def until(self, holds: Callable[[], bool], what: str) -> None:
         """Wait until something holds."""
-        deadline = time.monotonic() + WITHIN_S
-        while not holds():
-            assert time.monotonic() < deadline, f"{what}: {self.kubectl('get', 'ms,ksvc', '-o', 'yaml')[1]}"
-            time.sleep(0.3)
+        until(holds, lambda: f"{what}: {self.kubectl('get', 'ms,ksvc', '-o', 'yaml')[1]}", every_s=0.3)
 
     def post(self, path: str, body: dict[str, Any]) -> httpx.Response:
         """POST to the front door."""
@@ -76,15 +67,8 @@ class Laptop:
 @pytest.fixture(scope="module")
 def person() -> Iterator[Laptop]:
     """A laptop with a hub at hand that has one small model."""
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="torpor-")))
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
-        patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
-        hub = stack.enter_context(hub_with_a_model(folder / "hub"))
-        settings = {"hf-endpoint": hub, "default-runtime": "stub"}
-        # serve knows the engine that only pretends.
-        manifests = overlay(folder, {"TORPOR_RUNTIMES_DIR": "tests/runtimes"})
-        running = stack.enter_context(runtime(folder / "runtime", settings, print, manifests=manifests))
+    # serve knows the engine that only pretends.
+    with own_laptop("stub", {"TORPOR_RUNTIMES_DIR": "tests/runtimes"}) as running:
         yield Laptop(running, log_in_to_laptop(laptop.running(running.folder)).token)
 
 

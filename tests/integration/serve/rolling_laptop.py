@@ -3,31 +3,24 @@
 For the test of the whole path and for the figures of `tests/bench/rollout.py`.
 """
 
-import asyncio
-import os
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import asyncpg
 import httpx
 
 from kn_model import laptop
 from kn_model.client import Client
-from kn_model.demo.runtime import RunningRuntime, runtime
-from tests.integration.laptops import OFTEN, overlay, secrets
-from tests.integration.traces.repository import hub_with_a_model
+from kn_model.demo.runtime import RunningRuntime
+from tests.integration.laptops import OFTEN, own_laptop, rows, secrets, until
 
 ROOT: Final = Path(__file__).parents[3]
 RUNTIMES: Final = Path(__file__).with_name("runtimes").relative_to(ROOT)
 MODELS: Final = ("good", "better", "garbage", "failing", "slow")
-# Of whatever a test waits for; a busy machine takes long to start engines.
-WITHIN_S: Final = 150
 CALLERS: Final = 4
 
 
@@ -76,10 +69,7 @@ class Rolling:
 
     def until(self, holds: Callable[[], bool], what: str, every_s: float = 0.1) -> None:
         """Wait until something holds."""
-        deadline = time.monotonic() + WITHIN_S
-        while not holds():
-            assert time.monotonic() < deadline, f"{what}: {self.last()} {self.service()['status']}"
-            time.sleep(every_s)
+        until(holds, lambda: f"{what}: {self.last()} {self.service()['status']}", every_s)
 
     def until_ended(self, model: str) -> Any:
         """Wait until the rollout to a model has ended. Answers it."""
@@ -95,15 +85,7 @@ class Rolling:
 
     def rows(self, query: str, *arguments: object) -> list[Any]:
         """Rows of the runtime's database."""
-
-        async def fetch() -> list[Any]:
-            connection = await asyncpg.connect(self.secrets["torpor-postgres"]["url"])
-            try:
-                return list(await connection.fetch(query, *arguments))
-            finally:
-                await connection.close()
-
-        return asyncio.run(fetch())
+        return rows(self.runtime, query, *arguments)
 
     @contextmanager
     def called(self) -> Iterator[None]:
@@ -133,36 +115,14 @@ class Rolling:
 @contextmanager
 def rolling() -> Iterator[Rolling]:
     """A runtime with every model, and `tiny` serving `good`."""
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="torpor-")))
-        before = os.environ.get("XDG_CONFIG_HOME")
-        os.environ["XDG_CONFIG_HOME"] = str(folder / "config")
-        stack.callback(_restore, before)
-        hub = stack.enter_context(hub_with_a_model(folder / "hub"))
-        settings = {"hf-endpoint": hub, "default-runtime": "rolling-stub"}
-        # serve knows the stub.
-        manifests = overlay(folder, {"TORPOR_RUNTIMES_DIR": str(RUNTIMES)}, tick=OFTEN)
-        running = stack.enter_context(runtime(folder / "runtime", settings, print, manifests=manifests))
-        client = running.log_in()
-        stack.callback(client.close)
+    # serve knows the stub.
+    serve = {"TORPOR_RUNTIMES_DIR": str(RUNTIMES)}
+    with own_laptop("rolling-stub", serve, tick=OFTEN) as running, closing(running.log_in()) as client:
         found = Rolling(running, client, secrets(running))
         found.key = client.post("/auth/keys", {"name": "callers"})["key"]
         for name in MODELS:
             client.post("/models", {"source": "hf://acme/model", "name": name})
-        _until_available(client)
+        until(lambda: len(client.get("/models/available")["models"]) == len(MODELS), lambda: client.get("/models"))
         client.post("/serve", {"model": "good", "name": "tiny", "scale": {"min": 1}})
         found.until(lambda: found.status()["status"] == "ready", "it is ready")
         yield found
-
-
-def _restore(before: str | None) -> None:
-    os.environ.pop("XDG_CONFIG_HOME")
-    if before is not None:
-        os.environ["XDG_CONFIG_HOME"] = before
-
-
-def _until_available(client: Client) -> None:
-    deadline = time.monotonic() + WITHIN_S
-    while len(client.get("/models/available")["models"]) < len(MODELS):
-        assert time.monotonic() < deadline, client.get("/models")
-        time.sleep(0.2)
