@@ -8,7 +8,7 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Final
@@ -30,6 +30,14 @@ IDLE_S: Final = 10.0
 _NEXT_ADDRESS_S: Final = 0.25
 
 
+@cache
+def public_authorities() -> ssl.SSLContext:
+    """Whom the system trusts. Made at first use: reading them takes tens of milliseconds."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
 @dataclass(slots=True)
 class _Host:
     """Connections to one origin. free: places for more."""
@@ -41,12 +49,21 @@ class _Host:
 class Wire:
     """GETs over connections that are kept. Opens them at first use, to addresses that the guard has checked."""
 
-    def __init__(self, guard: Guard, *, connect_s: float, stall_s: float, per_host: int) -> None:
+    def __init__(
+        self,
+        guard: Guard,
+        *,
+        connect_s: float,
+        stall_s: float,
+        per_host: int,
+        tls: Callable[[], ssl.SSLContext] = public_authorities,
+    ) -> None:
         """stall_s: how long a head may take, and over how long LOWEST_RATE is judged. per_host: connections at most."""
         self._guard = guard
         self._connect_s = connect_s
         self._stall_s = stall_s
         self._per_host = per_host
+        self._tls = tls
         self._hosts: dict[URL, _Host] = {}
 
     async def get(self, url: URL, headers: Mapping[str, str]) -> "Answer":
@@ -87,7 +104,7 @@ class Wire:
                 socket_factory=self._guard.socket_to,
             )
             to.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            tls, asked = (_tls(), name) if url.scheme == "https" else (None, None)
+            tls, asked = (self._tls(), name) if url.scheme == "https" else (None, None)
             _, connection = await asyncio.get_running_loop().create_connection(
                 Connection, sock=to, ssl=tls, server_hostname=asked
             )
@@ -154,11 +171,3 @@ def _entry(address: str, port: int) -> tuple[int, int, int, str, tuple[str, int]
     if ":" in address:
         return socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port, 0, 0)
     return socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port)
-
-
-@cache
-def _tls() -> ssl.SSLContext:
-    """Made at first use: reading the authorities takes tens of milliseconds."""
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context

@@ -21,6 +21,8 @@ T = TypeVar("T")
 CONNECT_TIMEOUT_S: Final = 3
 # A part is at most tens of megabytes; a server that is silent for this long has stalled.
 READ_TIMEOUT_S: Final = 60
+# Bad luck of a second passes by itself; what lasts longer the caller has to know of.
+ATTEMPTS: Final = 3
 # Parallel part uploads of one instance; each holds one connection.
 CONNECTIONS: Final = 16
 _ABSENT: Final = frozenset({"404", "NoSuchKey", "NotFound"})
@@ -117,8 +119,19 @@ class Objects(Protocol):
 class S3Objects:
     """`Objects` on any S3: AWS, SeaweedFS, MinIO, Ceph."""
 
-    def __init__(self, endpoint: str, region: str, access_key: Secret, secret_key: Secret, bucket: str) -> None:
+    def __init__(  # noqa: PLR0913  # what a connection to S3 is made of
+        self,
+        endpoint: str,
+        region: str,
+        access_key: Secret,
+        secret_key: Secret,
+        bucket: str,
+        *,
+        attempts: int = ATTEMPTS,
+    ) -> None:
+        """attempts: how often a call is made before its caller hears of it, with the SDK's pauses between them."""
         self._endpoint = endpoint
+        self._attempts = attempts
         self._region = region
         self._keys = (access_key, secret_key)
         self.bucket = bucket
@@ -283,7 +296,7 @@ class S3Objects:
             connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=READ_TIMEOUT_S,
             max_pool_connections=CONNECTIONS,
-            retries={"mode": "standard", "max_attempts": 3},
+            retries={"mode": "standard", "max_attempts": self._attempts},
             s3={
                 # Most S3 servers serve one host name only; virtual-hosted buckets are AWS's alone.
                 "addressing_style": "path",

@@ -62,6 +62,8 @@ class Count:
         """For a person."""
         outcomes = ", ".join(f"{count} {name}" for name, count in sorted(self.outcomes.items()))
         line = f"{self.name}: {self.faults} faults in {self.models} models ({outcomes}), {self.seconds:.0f} s"
+        if not self.twice:
+            return line
         most, mean = max(self.twice), sum(self.twice) / len(self.twice)
         within = sum(each <= 1 for each in self.twice) / len(self.twice)
         return f"{line}; fetched twice: {mean:.2f} parts per fault, at most one at {within:.1%} of them, the worst {most:.2f}"
@@ -184,7 +186,7 @@ async def flips(stage: Stage, dice: random.Random, count: int, result: Count) ->
         row = await stage.ended(model)
         await stage.inspect(model, file)
         result.faults += 1
-        result.ended(row["error_code"] or row["status"], file, [len(file.sent)])
+        result.ended(row["error_code"] or row["status"], file, [])
         if row["status"] != "failed" or file.promised not in row["error"]:
             stage.wrong.append(f"{model} with bit {flipped[name]} flipped: {dict(row)}")
         del flipped[name]

@@ -34,11 +34,6 @@ class Shared:
         """The digest in the listing: the true one unless the test says otherwise."""
         return self.sha256 or hashlib.sha256(self.content).hexdigest()
 
-    @property
-    def sent_bytes(self) -> int:
-        """How much went out, twice what went out twice."""
-        return sum(end - start for start, end in self.sent)
-
 
 @dataclass(frozen=True)
 class Asked:

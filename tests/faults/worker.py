@@ -46,7 +46,6 @@ class Function:
     def __init__(self, environment: Mapping[str, str], port: int) -> None:
         self.environment = environment
         self.port = port
-        self.starts = 0
         self._process: ForkServerProcess | None = None
 
     @property
@@ -58,7 +57,6 @@ class Function:
         """Fork it; it listens a moment later."""
         self._process = CONTEXT.Process(target=serve, args=(dict(self.environment), self.port), daemon=True)
         self._process.start()
-        self.starts += 1
 
     async def listens(self) -> None:
         """Until it takes connections. Raises TimeoutError."""

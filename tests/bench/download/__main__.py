@@ -2,7 +2,8 @@
 
     python -m tests.bench.download [capped] [sharded] [fan] [again] [memory] [--rounds 7] [--mb 1000] [--sparse-mb 10000]
 
-Every payload is read back out of the bucket and its SHA-256 compared, on both sides, outside of the time that is taken.
+Every payload is read back out of the bucket and its SHA-256 compared, on both sides, outside of the time that is taken;
+but of the largest one, which no bucket keeps.
 """
 
 import argparse

@@ -6,7 +6,6 @@ spent = await side.pull("first")
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -27,15 +26,15 @@ from functions.kit.db import Database
 from functions.kit.events import FileRequested, ModelAvailable, ModelFailed, ModelRequested
 from functions.kit.migrate import migrate
 from functions.kit.settings import Secret
+from kn_model.local import ports
 from kn_model.local.data.postgres import Postgres
 from tests import deliveries
-from tests.bench.download.processes import ROOT, Spent, cpu_of, family, memory_of, written_by
+from tests.bench.download.processes import ROOT, Spent, cpu_of, family, peak_of, written_by
 
 # containerConcurrency of knative/base/download/service.yaml.
 CONCURRENCY: Final = 4
 WAIT_S: Final = 600.0
 _WANTED: Final = {ModelRequested.TYPE, FileRequested.TYPE}
-_SAMPLE_S: Final = 0.2
 
 
 @dataclass
@@ -62,7 +61,6 @@ class Side:
     queue: asyncio.Queue[tuple[dict[str, str], bytes]] = field(default_factory=asyncio.Queue)
     ended: dict[str, asyncio.Future[str]] = field(default_factory=dict)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
-    peak: int = 0
 
     async def publish(self, headers: Mapping[str, str], data: bytes) -> None:
         """The broker's ingress."""
@@ -104,12 +102,10 @@ class Side:
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
 
-    async def watch(self) -> None:
-        """The largest size that any instance had."""
-        while True:
-            sizes = [await asyncio.to_thread(memory_of, instance.family()) for instance in self.instances]
-            self.peak = max([self.peak, *sizes])
-            await asyncio.sleep(_SAMPLE_S)
+    @property
+    def peak(self) -> int:
+        """The most bytes that any instance had."""
+        return max(peak_of(*instance.family()) for instance in self.instances)
 
     async def _deliver(self, to: Instance, headers: dict[str, str], data: bytes) -> None:
         sent = deliveries.delivered(headers)
@@ -149,15 +145,15 @@ async def ours(folder: Path, hub: str, s3: Mapping[str, str], count: int = 1) ->
         side = Side(db, postgres, [], session)
         ingress = await _ingress(side)
         environment = _environment(postgres.url, hub, s3, ingress.addresses[0][1])
-        tasks = [asyncio.create_task(side.dispatch()), asyncio.create_task(side.watch())]
+        dispatching = asyncio.create_task(side.dispatch())
         try:
             for number in range(count):
                 side.instances.append(await _start(environment, folder / f"instance-{number}.log", session))
             yield side
         finally:
-            for task in (*tasks, *side.tasks):
+            for task in (dispatching, *side.tasks):
                 task.cancel()
-            await asyncio.gather(*tasks, *side.tasks, return_exceptions=True)
+            await asyncio.gather(dispatching, *side.tasks, return_exceptions=True)
             for instance in side.instances:
                 for process in instance.family():
                     process.kill()
@@ -183,9 +179,7 @@ async def _ingress(side: Side) -> web.AppRunner:
 
 
 async def _start(environment: Mapping[str, str], log: Path, session: aiohttp.ClientSession) -> Instance:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    (port,) = ports.free(1)
     command = [sys.executable, "-m", "functions_framework", "--asgi", "--source", "functions/download/main.py"]
     options = ["--target", "handle", "--host", "127.0.0.1", "--port", str(port)]
     process = await asyncio.to_thread(_process, [*command, *options], environment, log)

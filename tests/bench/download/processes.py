@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -52,13 +52,11 @@ def written_by(processes: Sequence[psutil.Process]) -> int:
     return sum(process.io_counters().write_bytes for process in processes)
 
 
-def memory_of(processes: Sequence[psutil.Process]) -> int:
-    """Resident bytes; pages that they share are counted once, as a container's limit does."""
-    found = 0
-    for process in processes:
-        with suppress(psutil.Error):
-            found += process.memory_full_info().pss
-    return found
+def peak_of(parent: psutil.Process, *workers: psutil.Process) -> int:
+    """The most bytes that a process and its workers had resident: the workers' marks, and what is the parent's alone."""
+    lines = [line for each in workers for line in Path(f"/proc/{each.pid}/status").read_text().splitlines()]
+    marks = sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    return marks + int(parent.memory_full_info().uss)
 
 
 def run(command: Sequence[str], environment: Mapping[str, str]) -> float:

@@ -39,11 +39,13 @@ async def planned(world: Any) -> tuple[str, tuple[dict[str, str], bytes]]:
 
 async def helping(world: Any, others: list[Any]) -> None:
     """Give the invitations of `world` to the others, as a Broker would."""
-    while len(world.broker.queue) < len(others):  # noqa: ASYNC110  # the broker of these tests tells nobody
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(60):
+        while len(world.broker.queue) < len(others):  # noqa: ASYNC110  # the broker of these tests tells nobody
+            await asyncio.sleep(0.01)
     events = [world.broker.queue.popleft() for _ in others]
     assert all(is_helper(data) for _, data in events)
-    assert await asyncio.gather(*(other.send(*event) for other, event in zip(others, events, strict=True)))
+    sent = await asyncio.gather(*(other.send(*event) for other, event in zip(others, events, strict=True)))
+    assert set(sent) == {204}
 
 
 async def is_right(world: Any, uuid: str, source: Any) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import time
 from typing import Any
 
 import pytest
@@ -90,17 +91,25 @@ async def test_a_source_that_always_lies_fails_the_model(world_of: Any, source: 
 
 
 async def test_a_busy_source_is_waited_for(world_of: Any, source: Any) -> None:
-    """429 and 503 delay; Retry-After is kept to."""
-    statuses = iter([429, 503, 503])
+    """429 and 503 delay; Retry-After is kept to, by all ranges of that host."""
+    statuses = iter([429, 503])
+    told: list[float] = []
+    early: list[float] = []
 
     def busy(_: Any, __: web.Request) -> web.Response | None:
-        status = next(statuses, None)
-        return web.Response(status=status, headers={"Retry-After": "1"}) if status else None
+        now = time.monotonic()
+        # What was on its way already when the host asked for patience is no matter.
+        early.extend(now - at for at in told if 0.1 < now - at < 1.0)
+        if (status := next(statuses, None)) is None:
+            return None
+        told.append(now)
+        return web.Response(status=status, headers={"Retry-After": "1"})
 
     source.behave = busy
     record = await world_of.pull("hf://acme/model")
     await world_of.deliver()
     await is_available(world_of, record["uuid"], source)
+    assert (len(told), early) == (2, [])
 
 
 async def test_a_silent_source_is_asked_again(world_of: Any, source: Any) -> None:
@@ -254,11 +263,11 @@ async def test_a_web_file_is_a_model(world_of: Any, source: Any) -> None:
 
 async def test_a_worker_that_lost_its_file_steps_back(world_of: Any, source: Any) -> None:
     """Taken over while it waits for the source: it answers 204, touches no row and leaves the new upload alone."""
-    asked = asyncio.Event()
+    asked, taken = asyncio.Event(), asyncio.Event()
 
     async def refuse_after_a_while(_: Any, __: web.Request) -> web.Response:
         asked.set()
-        await asyncio.sleep(0.3)
+        await taken.wait()
         return web.Response(status=503, headers={"Retry-After": "3600"})
 
     source.behave = refuse_after_a_while
@@ -267,6 +276,7 @@ async def test_a_worker_that_lost_its_file_steps_back(world_of: Any, source: Any
     running = asyncio.create_task(world_of.send(*world_of.broker.queue.popleft()))
     await asked.wait()
     await world_of.db.execute("UPDATE model_files SET lease_until = now() + interval '1 h', upload_id = 'of another'")
+    taken.set()
     assert await running == 204
     file = (await world_of.files(record["uuid"]))["model.safetensors"]
     assert (file["upload_id"], file["error"], file["attempts"]) == ("of another", None, 0)

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from yarl import URL
 
-from functions.download import wire
 from functions.download.connection import Room
 from functions.download.guard import source_guard
 from functions.download.problems import SourceChanged, SourceUnwell
@@ -124,16 +123,17 @@ async def test_a_connection_that_is_to_end_is_not_used_again(head: bytes) -> Non
         assert server.connections == 2
 
 
-async def test_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_over_tls(tmp_path: Path) -> None:
     """The same, kept as well."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate(tmp_path, "127.0.0.1"))
     trusting = ssl.create_default_context(cafile=str(tmp_path / "server.pem"))
-    monkeypatch.setattr(wire, "_tls", lambda: trusting)
-    async with serving(sending(HEAD, BODY[:70_000], BODY[70_000:]), context) as (server, way):
+    async with serving(sending(HEAD, BODY[:70_000], BODY[70_000:]), context) as (server, _):
+        way = Wire(source_guard(["127.0.0.1"]), connect_s=2.0, stall_s=0.3, per_host=2, tls=lambda: trusting)
         assert await fetched(way, server.url) == BODY
         assert await fetched(way, server.url) == BODY
         assert server.connections == 1
+        way.close()
 
 
 @pytest.mark.parametrize("framed", [HEAD, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % len(BODY)])

