@@ -12,7 +12,7 @@ from typing import Final
 from functions.download.digest import Digest
 from functions.download.files import FileRow, FileRows
 from functions.download.layout import Span
-from functions.download.problems import SourceChanged
+from functions.download.problems import ProgressLost
 
 # How soon it is seen that another instance has carried the digest on: about what it takes to hash a stretch.
 POLL_S: Final = 0.02
@@ -96,4 +96,4 @@ def _loaded(file: FileRow) -> Digest:
     try:
         return Digest.load(file.hash_state)
     except ValueError as error:
-        raise SourceChanged(f"its progress cannot be gone on from: {error}") from error
+        raise ProgressLost(f"its progress cannot be gone on from: {error}") from error

@@ -20,12 +20,17 @@ class Cleanup:
         self._objects = objects
 
     async def abort_uploads(self, model_uuid: str) -> None:
-        """Abort the unfinished uploads of a model's files, and drop what was uploaded and not yet verified."""
+        """Abort the unfinished uploads of a model's files, and drop what was uploaded and not yet verified.
+
+        Not of a model that has been retried meanwhile.
+        """
         for row in await self._db.fetch(SQL.list_files, model_uuid):
-            if row["upload_id"]:
+            upload = (model_uuid, row["path"], row["upload_id"])
+            if row["upload_id"] and not await self._db.fetchval(SQL.live_upload, *upload):
                 await self._abort(model_uuid, row)
-                await self._db.execute(SQL.forget_upload, model_uuid, row["path"], row["upload_id"])
-        await self._drop(layout.staging_key(model_uuid, ""))
+                await self._db.execute(SQL.forget_upload, *upload)
+        if not await self._db.fetch(shelf.SQL.unfinished_models, [model_uuid]):
+            await self._drop(layout.staging_key(model_uuid, ""))
 
     async def _abort(self, model_uuid: str, row: Any) -> None:
         """An upload lies where it began: under the digest that was promised, or where nobody had promised any."""

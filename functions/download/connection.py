@@ -12,7 +12,7 @@ from typing import Final, cast
 import h11
 from yarl import URL
 
-from functions.download.problems import SourceChanged, SourceUnwell
+from functions.download.problems import SourceChanged, SourceRefused, SourceUnwell
 
 # What a head may have; servers stop at less.
 HEAD_BYTES: Final = 64 * 1024
@@ -71,15 +71,13 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
 
     async def ask(self, url: URL, headers: Mapping[str, str], within_s: float) -> h11.Response:
-        """Send a GET and wait for the head of its answer. Raises ConnectionError, TimeoutError, SourceUnwell."""
+        """Send a GET and wait for the head of its answer. Raises ConnectionError, TimeoutError, SourceUnwell, SourceRefused."""
         if self._transport is None:
             raise ConnectionResetError("the server closed the connection")
         self.is_reusable, self._parser = False, _parser()
         self._head = asyncio.get_running_loop().create_future()
-        sent = [("Host", url.host_port_subcomponent or ""), *headers.items()]
-        request = self._parser.send(h11.Request(method="GET", target=url.raw_path_qs, headers=sent))
-        self._transport.write((request or b"") + (self._parser.send(h11.EndOfMessage()) or b""))
         try:
+            self._transport.write(_request(self._parser, url, headers))
             async with asyncio.timeout(within_s):
                 return await self._head
         except BaseException:
@@ -201,6 +199,20 @@ class Connection(asyncio.BufferedProtocol):
         if body is not None:
             left = len(body.room.left())
             body.fail(SourceUnwell(f"the source cut the connection {left} bytes before the end of a range"))
+
+
+def _request(parser: h11.Connection, url: URL, headers: Mapping[str, str]) -> bytes:
+    """Raises SourceRefused for what no request may hold: without the value, which may be a token."""
+    asked = {"Host": url.host_port_subcomponent or "", **headers}
+    try:
+        sent = [(name.encode("ascii"), value.encode("latin-1")) for name, value in asked.items()]
+        request = parser.send(h11.Request(method="GET", target=url.raw_path_qs, headers=sent))
+    except (h11.LocalProtocolError, UnicodeError):
+        raise SourceRefused(
+            "source-forbidden",
+            f"{url.raw_host} cannot be asked: the address or one of {', '.join(asked)} holds characters that HTTP forbids",
+        ) from None
+    return (request or b"") + (parser.send(h11.EndOfMessage()) or b"")
 
 
 def _parser() -> h11.Connection:

@@ -1,5 +1,6 @@
 """The rows of files as values: claiming one, keeping its lease while bytes move, and leaving it in a true state."""
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -36,6 +37,8 @@ class FileRow:
     revision: str
     source: str
     rate_bps: float = 0.0
+    # One beat at a time: each knows the lease by what the one before was answered.
+    beating: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
     # Where its bytes go; see layout.upload_key.
     key: str = field(init=False)
 
@@ -70,13 +73,14 @@ class FileRows:
 
     async def beat(self, file: FileRow) -> None:
         """Store the progress and renew the lease. Raises LeaseLost when the file is no longer the caller's."""
-        lease = await self._db.fetchval(
-            SQL.beat_file, file.model_uuid, file.path, file.lease, file.bytes_done, file.rate_bps, file.upload_id,
-            file.etag, LEASE_S,
-        )  # fmt: skip
-        if lease is None:
-            raise LeaseLost(FileCause.CLAIMED)
-        file.lease = lease
+        async with file.beating:
+            lease = await self._db.fetchval(
+                SQL.beat_file, file.model_uuid, file.path, file.lease, file.bytes_done, file.rate_bps, file.upload_id,
+                file.etag, LEASE_S,
+            )  # fmt: skip
+            if lease is None:
+                raise LeaseLost(FileCause.CLAIMED)
+            file.lease = lease
 
     async def advance(self, file: FileRow, before: bytes | None, after: bytes) -> bool:
         """Keep the digest's state; False when it is no longer at `before`, since somebody else carried it on."""

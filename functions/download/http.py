@@ -111,7 +111,8 @@ class SourceHttp:
             if response.status in _BUSY:
                 response.close()
                 after_s = backoff.asked(response.headers.get("Retry-After", ""), datetime.now(UTC))
-                self._quiet_until[url.origin()] = time.monotonic() + min(after_s, MAX_QUIET_S)
+                until = time.monotonic() + min(after_s, MAX_QUIET_S)
+                self._quiet_until[url.origin()] = max(until, self._quiet_until.get(url.origin(), 0.0))
                 raise SourceUnwell(f"{url.raw_host} answered {response.status}", after_s)
             if response.status not in _REDIRECTS or not location:
                 return response
@@ -145,6 +146,11 @@ class SourceHttp:
         return await self._session.get(url, headers=headers, allow_redirects=False)
 
 
+def version(headers: Mapping[str, str]) -> str:
+    """What tells one version of a file from another, as `If-Range` takes it: the ETag, or else the date of Last-Modified."""
+    return headers.get("ETag", "") or headers.get("Last-Modified", "")
+
+
 async def read_whole(response: aiohttp.ClientResponse, most: int) -> bytes:
     """The body of an answer that is read at once. Raises SourceRefused past `most` bytes."""
     body = b""
@@ -167,7 +173,8 @@ def _unwell(url: URL) -> Iterator[None]:
 def _address(text: str, base: URL | None = None) -> URL:
     """What `text` names, seen from `base`. Raises SourceRefused; looks at the port, since URL itself does so late."""
     try:
-        url = URL(text, encoded=True)
+        # What is quoted stays as it is, since signatures are made of it; what should have been is.
+        url = URL(text, encoded=text.isascii() and text.isprintable() and " " not in text)
         url = url if base is None else base.join(url)
         _ = url.port
     except ValueError as error:

@@ -39,7 +39,7 @@ def upload_key(file: Wanted) -> str:
 
     An upload to a blob's key is completed only after the whole stream had the promised digest. A transfer that can take
     the digest only of the completed object (read back, or copied by the server) uploads to `staging_key`, from where
-    `blobs.settling` copies it.
+    `blobs.copying` copies it.
     """
     return blob_key(file.sha256) if file.sha256 else staging_key(file.model_uuid, file.path)
 

@@ -16,6 +16,10 @@ class SourceChanged(Exception):
     """The source sends another version than the pinned one: this file starts anew, its bytes are never mixed."""
 
 
+class ProgressLost(SourceChanged):
+    """What was kept of this file is gone or of no use, though the source is the same: it starts anew."""
+
+
 class SourceUnwell(Exception):
     """Temporary: the source does not answer, stalls, cuts, or asks for patience (after_s seconds)."""
 

@@ -34,11 +34,15 @@ class Pulls:
         """The record of the request: a new one, or that of an equal request, tried again when it had failed."""
         source = self._source(request.source)
         async with self._bus.transaction(actor=actor) as unit:
-            added = await unit.connection.fetchval(SQL.add_model, *_row(request, source, actor))
-            if added is not None:
-                unit.emit(ModelRequested(added))
-            else:
+            found = None
+            # The equal one may be deleted between the two.
+            while found is None:
+                added = await unit.connection.fetchval(SQL.add_model, *_row(request, source, actor))
+                if added is not None:
+                    unit.emit(ModelRequested(added))
+                    break
                 found = await unit.connection.fetchrow(SQL.find_request, _request_key(request, source))
+            else:
                 added = found["uuid"]
                 if found["status"] in MODEL.allowing(ModelCause.RETRIED):
                     await _try_again(unit, added, actor)

@@ -167,10 +167,11 @@ WHERE f.model_uuid = $1 AND f.path = $2 AND m.status = 'downloading' AND f.statu
   AND f.upload_id IS NOT NULL AND f.lease_until > now();
 
 -- name: lease_stretch
--- The first stretch of an upload, from $4 to $5, that nobody holds; taken: whether nobody was faster. No row: all are held.
+-- The first stretch of an upload, from $4 to $5, that nobody holds; taken: whether nobody was faster. No row: all are held,
+-- or the file is gone.
 WITH free AS MATERIALIZED (
-    SELECT stretch.number FROM generate_series($4::int, $5::int) AS stretch (number)
-    WHERE NOT EXISTS (
+    SELECT stretch.number FROM model_files f, generate_series($4::int, $5::int) AS stretch (number)
+    WHERE f.model_uuid = $1 AND f.path = $2 AND NOT EXISTS (
         SELECT 1 FROM stretch_leases l
         WHERE l.model_uuid = $1 AND l.path = $2 AND l.upload_id = $3 AND l.number = stretch.number
           AND l.lease_until > now() AND l.lease_until <= now() + interval '2 minutes'
@@ -178,7 +179,8 @@ WITH free AS MATERIALIZED (
     ORDER BY stretch.number LIMIT 1
 ), taken AS (
     INSERT INTO stretch_leases AS held (model_uuid, path, upload_id, number, holder, lease_until)
-    SELECT $1::varchar, $2, $3, number, $6, now() + $7::float8 * interval '1 second' FROM free
+    SELECT f.model_uuid, f.path, $3, number, $6, now() + $7::float8 * interval '1 second'
+    FROM free, model_files f WHERE f.model_uuid = $1 AND f.path = $2 FOR KEY SHARE OF f
     ON CONFLICT (model_uuid, path, upload_id, number) DO UPDATE SET holder = $6, lease_until = excluded.lease_until
     WHERE held.lease_until <= now() OR held.lease_until > now() + interval '2 minutes'
     RETURNING number

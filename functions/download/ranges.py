@@ -18,6 +18,8 @@ from functions.download.layout import Span
 from functions.download.problems import SourceChanged, SourceRefused, SourceUnwell
 from functions.download.wire import Answer
 
+# What a range that was asked for in time may take beyond the end of its slice, whose Trigger waits a minute.
+GRACE_S: Final = 30.0
 _WHOLE: Final = 200
 _PARTIAL: Final = 206
 _UNSATISFIABLE: Final = 416
@@ -33,13 +35,15 @@ class Origin:
     """One file at its source, with what this slice has learnt of it.
 
     size: bytes. refusal: what a status and X-Error-Code of this source mean. etag: pinned by the first answer, the same
-    ever after. direct: where redirects led, so that the hub is asked once and not for every part.
+    ever after; a date where the source has no ETags. is_unproven: nobody has promised a digest, so every answer has to
+    name its version. direct: where redirects led, so that the hub is asked once and not for every part.
     """
 
     url: str
     size: int
     refusal: Refusal
     etag: str = ""
+    is_unproven: bool = False
     direct: str = ""
 
 
@@ -53,16 +57,25 @@ class Reads(Protocol):
 class RangeReader:
     """Reads spans of origins over one SourceHttp."""
 
-    def __init__(self, http: SourceHttp) -> None:
+    def __init__(self, http: SourceHttp, *, grace_s: float = GRACE_S) -> None:
         self._http = http
+        self._grace_s = grace_s
 
     async def read(self, origin: Origin, span: Span, deadline: float, on_bytes: OnBytes) -> bytes | bytearray:
         """The bytes of `span`; `on_bytes` is told of each piece, for the progress.
 
         Tries again until `deadline` (of time.monotonic) and goes on where a cut left off.
-        Raises SourceUnwell at the deadline, SourceChanged, SourceRefused.
+        Raises SourceUnwell at the deadline, and for what has not come a moment after it; SourceChanged, SourceRefused.
         """
         part = Room(bytearray(span.size), on_bytes)
+        try:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic()) + self._grace_s):
+                await self._fill(part, origin, span, deadline)
+        except TimeoutError as error:
+            raise SourceUnwell(f"the source is slow: {part.received} of {span.size} bytes of a range came") from error
+        return part.data
+
+    async def _fill(self, part: Room, origin: Origin, span: Span, deadline: float) -> None:
         failures = 0
         while part.received < span.size:
             rest = Span(span.number, span.start + part.received, span.end)
@@ -72,7 +85,6 @@ class RangeReader:
             except SourceUnwell as error:
                 failures = 1 if part.received > before else failures + 1
                 await self._wait(failures, error, deadline)
-        return part.data
 
     async def _wait(self, failures: int, error: SourceUnwell, deadline: float) -> None:
         seconds = backoff.delay(failures, random.random(), error.after_s)  # noqa: S311  # jitter, not a secret
@@ -106,12 +118,14 @@ class RangeReader:
 def check(answer: Answer, origin: Origin, span: Span) -> None:
     """Raise unless the answer carries exactly `span` of the pinned version; pin the version when it is the first."""
     etag = answer.headers.get("ETag", "")
+    if origin.etag and not origin.etag.endswith('"'):
+        etag = answer.headers.get("Last-Modified", "")
     if answer.status == _UNSATISFIABLE:
         raise SourceChanged("the source says that the file is shorter than it was")
     if answer.status not in {_WHOLE, _PARTIAL}:
         raise origin.refusal(answer.status, answer.headers.get("X-Error-Code", ""))
-    if origin.etag and etag and etag != origin.etag:
-        raise SourceChanged("the source's version of the file (ETag) has changed")
+    if origin.etag and etag != origin.etag and (etag or origin.is_unproven):
+        raise SourceChanged("the source's version of the file (ETag or Last-Modified) has changed")
     if answer.headers.get("Content-Encoding", "identity") != "identity":
         raise SourceRefused("source-encoded", "the source compresses what was asked for uncompressed")
     _check_span(answer, origin, span)

@@ -15,7 +15,7 @@ from functions.download.blobs import shelf
 from functions.download.blobs.shelf import Hold, Shelf
 from functions.download.cleanup import Cleanup
 from functions.download.files import SQL, FileRow, FileRows
-from functions.download.problems import FileLeased, LeaseLost, SourceChanged, SourceRefused, SourceUnwell
+from functions.download.problems import FileLeased, LeaseLost, ProgressLost, SourceChanged, SourceRefused, SourceUnwell
 from functions.download.progress import keep_beating
 from functions.download.publish import Publisher
 from functions.download.sources import parse
@@ -111,7 +111,7 @@ class Slices:
         except SourceRefused as error:
             await self._fail(event, file, error.code, str(error))
         except SourceChanged as error:
-            await self._restart(event, wanted, file, str(error))
+            await self._restart(event, wanted, file, error)
         except SourceUnwell as error:
             if file.bytes_done > held:
                 await self._conclude(event, wanted, file, Outcome.MORE)
@@ -172,12 +172,14 @@ class Slices:
         if not missing:
             await self.publisher.publish(file.model_uuid)
 
-    async def _restart(self, event: CloudEvent, wanted: FileRequested, file: FileRow, reason: str) -> None:
+    async def _restart(self, event: CloudEvent, wanted: FileRequested, file: FileRow, error: SourceChanged) -> None:
         """Another version turned up: nothing of this one is kept, so nothing can be mixed.
 
-        A hub's file is pinned by commit and digest, so it may begin anew; a web file's plan no longer holds.
+        A hub's file is pinned by commit and digest, so it may begin anew; the plan of any other source no longer holds,
+        unless it is our own progress that was lost.
         """
-        if file.restarts >= MAX_RESTARTS or not file.hf_name:
+        reason = str(error)
+        if file.restarts >= MAX_RESTARTS or not (file.hf_name or isinstance(error, ProgressLost)):
             await self._fail(event, file, "source-changed", f"{reason}: retry the model to take the new version")
             return
         await self._drop_bytes(file)

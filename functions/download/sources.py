@@ -15,7 +15,6 @@ from functions.kit import addresses
 # Repository names as the hub allows them: 96 characters of these, no leading dot or dash (huggingface_hub validates so).
 _SEGMENT: Final = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,95}$")
 _REVISION: Final = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._/-]{0,199}$")
-_COMMIT: Final = re.compile(r"^[0-9a-f]{40}$")
 # What a model's own name may not hold, and how long it may be (see requests.Name).
 _NO_NAME: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _NAME_LENGTH: Final = 96
@@ -52,11 +51,6 @@ class HubSource:
     def model_name(self) -> str:
         """What the model is called when nobody says otherwise."""
         return self.name
-
-    @property
-    def is_pinned(self) -> bool:
-        """Whether the revision is a commit and cannot move."""
-        return bool(_COMMIT.match(self.revision))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from functions.download.files import FileRow, FileRows
 from functions.download.layout import Span
+from functions.kit.problem import Problem
 
 # An instance has memory for a whole stretch before it leases one, and keeps it until all before it is hashed: so short.
 # But not one part, since the digest takes some milliseconds to change hands.
@@ -101,7 +102,9 @@ class Stretches:
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(RENEW_S)
-            await self._rows.renew_stretches(self._holder)
+            # Not told to PostgreSQL in time, others take the stretches over: fetched twice, hashed once.
+            with contextlib.suppress(Problem):
+                await self._rows.renew_stretches(self._holder)
 
 
 def stretch_at(spans: Sequence[Span], offset: int) -> int:

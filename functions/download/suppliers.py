@@ -3,9 +3,11 @@
 `planning` asks for a listing, `slices` for the transfer and the origin of a file.
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from yarl import URL
 
@@ -15,6 +17,7 @@ from functions.download.catalogue import Catalogues
 from functions.download.files import FileRow
 from functions.download.folders import Folders
 from functions.download.hub import Hub, Listing
+from functions.download.problems import SourceUnwell
 from functions.download.ranges import Origin
 from functions.download.registry import Registry
 from functions.download.sources import (
@@ -29,6 +32,9 @@ from functions.download.sources import (
 )
 from functions.download.transfer import Transfer
 from functions.download.web import Web
+
+# The largest repositories are listed within seconds; a Broker waits a minute for the handler.
+LISTING_S: Final = 40.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,13 @@ class Suppliers:
 
     async def listing(self, source: Source, level: str | None) -> Listing:
         """What the source holds, pinned. level: the quantisation asked for. Raises SourceRefused, SourceUnwell."""
+        try:
+            async with asyncio.timeout(LISTING_S):
+                return await self._listing(source, level)
+        except TimeoutError as error:
+            raise SourceUnwell(f"the source has not said within {LISTING_S:.0f} s what it holds") from error
+
+    async def _listing(self, source: Source, level: str | None) -> Listing:
         match source:
             case HubSource():
                 return await self.hub.listing(source)
@@ -70,7 +83,8 @@ def origin_of(file: FileRow) -> Origin:
     if isinstance(source, HubSource):
         return Origin(file.url, file.size, partial(_hub_refusal, source, file.revision), file.etag)
     host = URL(file.url, encoded=True).raw_host or ""
-    return Origin(file.url, file.size, lambda status, _: web.refusal(host, status), file.etag)
+    is_unproven = file.sha256 is None and file.git_oid is None
+    return Origin(file.url, file.size, lambda status, _: web.refusal(host, status), file.etag, is_unproven=is_unproven)
 
 
 def _hub_refusal(source: HubSource, revision: str, status: int, code: str) -> Exception:

@@ -21,10 +21,11 @@ from functions.download.digest import Digest
 from functions.download.files import FileRow, FileRows
 from functions.download.layout import Span
 from functions.download.parts import PartPump, together
-from functions.download.problems import SourceChanged, SourceRefused, SourceUnwell
+from functions.download.problems import LeaseLost, ProgressLost, SourceRefused, SourceUnwell
 from functions.download.progress import keep_beating
 from functions.download.ranges import Origin, Reads
-from functions.download.stretches import Stretches, Work
+from functions.download.states import FileCause
+from functions.download.stretches import STRETCH_PARTS, Stretches, Work
 from functions.kit.objects import Objects
 from functions.kit.problem import Unavailable
 
@@ -86,9 +87,19 @@ class Transfer:
         Raises SourceUnwell, SourceChanged, SourceRefused (a wrong digest too), LeaseLost, Retry.
         """
         deadline = time.monotonic() + self._limits.slice_s
+        self._check_size(file)
         if file.size <= self._limits.part_bytes:
             return await keep_beating(self._small(file, origin, deadline), file, self._rows)
         return await keep_beating(self._large(file, origin, deadline, invite), file, self._rows)
+
+    def _check_size(self, file: FileRow) -> None:
+        """Raise SourceRefused for what would want larger parts than an instance has memory for."""
+        if layout.part_size(file.size, self._limits.part_bytes) * STRETCH_PARTS > self._buffers.limit:
+            raise SourceRefused(
+                "file-too-large",
+                f"{file.path} is said to have {file.size} bytes: an operator can allow larger files with "
+                f"TORPOR_BUFFER_BYTES, {STRETCH_PARTS} parts of at most {layout.MAX_PARTS} have to fit into it",
+            )
 
     async def _small(self, file: FileRow, origin: Origin, deadline: float) -> Outcome:
         """A file of one part: fetched, verified, then put at once; S3 never holds wrong bytes of it."""
@@ -192,8 +203,9 @@ class Transfer:
             self._objects,
             self._buffers,
             deadline,
-            self._limits.parts_in_flight,
-            min(layout.part_size(file.size, self._limits.part_bytes), self._buffers.limit // work.longest),
+            # A source that is too slow for all of them at once may do for fewer.
+            max(1, self._limits.parts_in_flight >> file.attempts),
+            layout.part_size(file.size, self._limits.part_bytes),
         )
 
     def _leased(self, file: FileRow, spans: list[Span], baton: Baton) -> AbstractAsyncContextManager[Work]:
@@ -203,18 +215,32 @@ class Transfer:
         return layout.spans(file.size, layout.part_size(file.size, self._limits.part_bytes))
 
     async def _is_complete(self, file: FileRow) -> bool:
-        """Whether an earlier slice completed the upload, though it may have died before it could say so."""
+        """Whether an earlier slice completed the upload, though it may have died before it could say so.
+
+        What lies under the key is then read back from its beginning: that it has the right size does not say whose it is.
+        """
         if file.upload_id is None and not file.hash_state:
             return False
         stored = await self._objects.head(file.key)
-        return stored is not None and stored.size == file.size
+        if stored is None or stored.size != file.size:
+            return False
+        if file.upload_id is None:
+            # Being read back already.
+            return True
+        if await self._objects.parts(file.key, file.upload_id):
+            return False
+        fresh = Digest(file.size, with_git_oid=file.git_oid is not None).dump()
+        if not await self._rows.advance(file, file.hash_state, fresh):
+            raise LeaseLost(FileCause.CLAIMED)
+        file.hash_state = fresh
+        return True
 
     async def _stand(self, file: FileRow, spans: list[Span], digest: Digest) -> None:
-        """Go on with the upload that the row names, or begin one. Raises SourceChanged when S3 no longer has its parts."""
+        """Go on with the upload that the row names, or begin one. Raises ProgressLost when S3 no longer has its parts."""
         held = await self._objects.parts(file.key, file.upload_id) if file.upload_id else []
         sizes = {part.number: part.size for part in held}
         if not layout.covers(spans, sizes, digest.offset):
-            raise SourceChanged("S3 no longer holds the parts of this file")
+            raise ProgressLost("S3 no longer holds the parts of this file")
         if file.upload_id and file.hash_state is None:
             # Nothing of it counts, and it may be of a release that asked for no witness.
             await self._objects.abort_upload(file.key, file.upload_id)
@@ -236,7 +262,7 @@ class Transfer:
             raise
         held = {part.number: part for part in await self._objects.parts(file.key, file.upload_id or "")}
         if len(held) != len(spans):
-            raise SourceChanged("S3 no longer holds the parts of this file")
+            raise ProgressLost("S3 no longer holds the parts of this file")
         parts = [replace(held[span.number], crc32=crc) for span, crc in zip(spans, digest.crc32s, strict=True)]
         await self._objects.complete_upload(file.key, file.upload_id or "", parts)
         file.upload_id = None
@@ -274,16 +300,17 @@ class Transfer:
             async with self._buffers.holding(end - baton.offset):
                 data = await self._objects.get(file.key, baton.offset, end)
                 if data is None or len(data) != end - baton.offset:
-                    raise SourceChanged("S3 no longer holds this file")
+                    raise ProgressLost("S3 no longer holds this file")
                 await baton.carry_on(data, zlib.crc32(data))
             if baton.offset < file.size and time.monotonic() >= deadline:
                 await baton.keep()
                 return Outcome.MORE
         try:
             verify(file, baton.digest)
-        except SourceRefused:
+        except SourceRefused as error:
+            # Who streamed it here had compared it: somebody else has put it there.
             await self._objects.delete([file.key])
-            raise
+            raise ProgressLost(f"S3 holds other bytes in its place: {error}") from error
         return Outcome.VERIFIED
 
 

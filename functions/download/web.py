@@ -1,11 +1,13 @@
 """A single file at an address: its size and version, pinned before the first byte."""
 
-from functions.download.http import SourceHttp
+from functions.download.http import SourceHttp, version
 from functions.download.hub import Listing
 from functions.download.plan import RemoteFile
 from functions.download.problems import SourceRefused
 from functions.download.sources import WebSource
 
+# Of a size: more is larger than S3's largest object.
+MOST_DIGITS = 13
 _PARTIAL = 206
 _WHOLE = 200
 
@@ -26,11 +28,16 @@ class Web:
             if response.status not in {_PARTIAL, _WHOLE}:
                 raise refusal(source.host, response.status)
             size = _size(response.status, response.headers.get("Content-Range", ""), response.content_length)
-            etag = response.headers.get("ETag", "")
+            etag = version(response.headers)
         if size is None:
             raise SourceRefused("size-unknown", f"{source.host} does not tell the size of the file")
+        if not etag:
+            raise SourceRefused(
+                "version-unknown",
+                f"{source.host} sends neither ETag nor Last-Modified: parts of two versions could not be told apart",
+            )
         file = RemoteFile(source.file_name, size)
-        return Listing(etag, [file], {file.path: source.url}, {file.path: etag} if etag else {})
+        return Listing(etag, [file], {file.path: source.url}, {file.path: etag})
 
 
 def refusal(host: str, status: int) -> SourceRefused:
@@ -48,4 +55,4 @@ def _size(status: int, content_range: str, content_length: int | None) -> int | 
     if status == _WHOLE:
         return content_length
     total = content_range.rpartition("/")[2]
-    return int(total) if total.isdigit() else None
+    return int(total) if total.isascii() and total.isdigit() and len(total) <= MOST_DIGITS else None

@@ -178,7 +178,10 @@ class S3Objects:
         """See Objects."""
         for first in range(0, len(keys), _DELETE_BATCH):
             batch = [{"Key": key} for key in keys[first : first + _DELETE_BATCH]]
-            await self._call("delete_objects", Delete={"Objects": batch, "Quiet": True})
+            answer = await self._call("delete_objects", Delete={"Objects": batch, "Quiet": True})
+            # 200 says that the question was understood.
+            for left in answer.get("Errors", ())[:1]:
+                raise Retry(5, f"S3 did not delete {left.get('Key')}: {left.get('Code')} {left.get('Message', '')}")
 
     async def start_upload(self, key: str, *, witnessed: bool = False) -> str:
         """See Objects."""

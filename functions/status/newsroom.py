@@ -130,7 +130,8 @@ class Newsroom:
                 await self._look_for_news()
             follower = Follower(wanted, self._position)
             self._followers.add(follower)
-            self._looking = self._looking or asyncio.create_task(self._look())
+            if self._looking is None or self._looking.done():
+                self._looking = asyncio.create_task(self._look())
             return follower
 
     async def _look(self) -> None:
@@ -141,6 +142,9 @@ class Newsroom:
                 await self._look_for_changes()
             except Problem as problem:
                 _LOG.warning("nothing can be told to %d followers: %s", len(self._followers), problem.detail)
+            except Exception:  # noqa: BLE001  # logged
+                # A bug in one look is none in the next, and who follows would never hear of either.
+                _LOG.exception("nothing can be told to %d followers", len(self._followers))
             await asyncio.sleep(self._period_s)
 
     async def _look_for_news(self) -> None:

@@ -44,8 +44,7 @@ SELECT coalesce(sum(own.size_bytes) FILTER (WHERE own.shared), 0)::bigint AS sha
        (SELECT signature FROM model_records WHERE uuid = $1) AS signature
 FROM (
     SELECT DISTINCT ON (f.sha256) f.size_bytes, EXISTS (
-        SELECT 1 FROM model_files o JOIN model_records m ON m.uuid = o.model_uuid
-        WHERE o.sha256 = f.sha256 AND o.model_uuid <> f.model_uuid AND m.status IN ('downloading', 'available')
+        SELECT 1 FROM referring_files o WHERE o.sha256 = f.sha256 AND o.model_uuid <> f.model_uuid
     ) AS shared
     FROM model_files f WHERE f.model_uuid = $1 AND f.status = 'verified'
 ) AS own;

@@ -108,11 +108,6 @@ def test_what_is_no_source_is_refused(text: str) -> None:
         parse(text)
 
 
-def test_a_commit_is_pinned_and_a_branch_is_not() -> None:
-    """Forty hex digits cannot move."""
-    assert [parse(f"hf://a/b@{revision}").is_pinned for revision in ("a" * 40, "main")] == [True, False]  # type: ignore[union-attr]
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -2,13 +2,13 @@
 
 -- name: known_digests
 -- Digests that the source does not tell, of files that were verified before: the same git blob of the same repository,
--- or the same address with the same strong ETag. $1: the repository, NULL without one.
+-- or the same address with the same strong ETag (no date). $1: the repository, NULL without one.
 SELECT DISTINCT ON (wanted.path) wanted.path, f.sha256
 FROM unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[]) AS wanted (path, size_bytes, git_oid, url, etag)
 JOIN model_files f ON f.status = 'verified' AND f.sha256 IS NOT NULL AND f.size_bytes = wanted.size_bytes
     AND (f.git_oid = wanted.git_oid
          OR (md5(f.url) = md5(wanted.url) AND f.url = wanted.url AND f.etag = wanted.etag
-             AND wanted.etag <> '' AND wanted.etag NOT LIKE 'W/%'))
+             AND wanted.etag <> '' AND wanted.etag NOT LIKE 'W/%' AND wanted.etag NOT LIKE '%GMT'))
 JOIN model_records m ON m.uuid = f.model_uuid AND m.status <> 'deleted' AND m.hf_name IS NOT DISTINCT FROM $1::text
 ORDER BY wanted.path, f.updated_at DESC;
 

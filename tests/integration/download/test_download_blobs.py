@@ -11,6 +11,7 @@ import pytest
 
 from functions.download.blobs import copying
 from functions.download.blobs.collector import prefix_of
+from functions.download.digest import Digest
 from functions.download.problems import SourceChanged
 from functions.kit.objects import S3Objects
 
@@ -232,6 +233,24 @@ async def test_a_stored_object_that_was_tampered_with_is_fetched_again(
     for record in (one, two):
         assert (await world.model(record["uuid"]))["status"] == "available"
         assert await world.stored(record["uuid"]) == {"model.safetensors": source.content}
+
+
+async def test_what_lies_where_a_transfer_leads_is_not_taken_for_its_result(
+    make_world: Callable[..., Any], source: Any
+) -> None:
+    """Half is hashed when somebody puts other bytes of the same size under the digest: the transfer replaces them."""
+    world = make_world(hf_endpoint=source.url, slice_s=0.0, parts_in_flight=1)
+    record = await world.pull("hf://acme/model")
+    for _ in range(2):
+        await world.send(*world.broker.queue.popleft())
+    (file,) = (await world.files(record["uuid"])).values()
+    assert 0 < Digest.seen(file["hash_state"]) < len(source.content)
+    await world.objects.put(key(source.content), bytes(len(source.content)))
+    await world.deliver()
+    model = await world.model(record["uuid"])
+    assert (model["status"], model["error"]) == ("available", None)
+    assert await world.stored(record["uuid"]) == {"model.safetensors": source.content}
+    assert await world.uploads() == []
 
 
 async def test_what_was_downloaded_before_there_were_blobs_is_deleted(world: Any, source: Any) -> None:

@@ -1,7 +1,10 @@
 """Bodies that go straight into memory: from servers that keep to HTTP, that know it differently, and that break it."""
 
 import asyncio
+import secrets
 import ssl
+import time
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,8 +15,12 @@ from yarl import URL
 
 from functions.download.connection import Room
 from functions.download.guard import source_guard
-from functions.download.problems import SourceChanged, SourceUnwell
+from functions.download.http import SourceHttp
+from functions.download.layout import Span
+from functions.download.problems import SourceChanged, SourceRefused, SourceUnwell
+from functions.download.ranges import Origin, RangeReader
 from functions.download.wire import Answer, Wire
+from functions.kit.settings import Secret
 from tests.unit.certificates import certificate
 
 BODY = bytes(range(251)) * 1000
@@ -247,3 +254,40 @@ async def test_a_host_has_so_many_connections_and_no_more() -> None:
         second.close()
         (await asyncio.wait_for(third, 2)).close()
         first.close()
+
+
+async def test_an_etag_beyond_ascii_comes_back_as_it_was() -> None:
+    """RFC 9110 allows such bytes in it."""
+    async with serving(sending(HEAD.replace(b"Content", b'ETag: "v\xe9"\r\nContent', 1) + BODY)) as (server, way):
+        (answer := await way.get(server.url, {})).close()
+        (await way.get(server.url, {"If-Range": answer.headers["ETag"]})).close()
+        assert b'\r\nIf-Range: "v\xe9"\r\n' in server.requests[1]
+
+
+async def test_a_header_that_cannot_be_sent_is_refused_without_its_value() -> None:
+    """It may be a token."""
+    token = secrets.token_hex()
+    async with serving(sending(HEAD + BODY)) as (server, way):
+        assert await fetched(way, server.url) == BODY
+        with pytest.raises(SourceRefused, match="Authorization holds characters") as caught:
+            await way.get(server.url, {"Authorization": f"Bearer {token}\n"})
+        assert token not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_a_range_ends_soon_after_its_slice() -> None:
+    """However much of it comes: it is no stall, and it is not there in time."""
+
+    async def slowly(_: int, writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD)
+        for start in range(0, len(BODY), 1000):
+            writer.write(BODY[start : start + 1000])
+            await asyncio.sleep(0.02)
+
+    async with serving(slowly) as (server, _):
+        http = SourceHttp(source_guard(["127.0.0.1"]), 0.3, Secret(""), None)
+        origin = Origin(str(server.url), len(BODY), lambda status, _: AssertionError(status))
+        with pytest.raises(SourceUnwell, match=r"the source is slow: \d+ of 251000 bytes"):
+            await RangeReader(http, grace_s=0.1).read(
+                origin, Span(1, 0, len(BODY)), time.monotonic() + 0.2, lambda _: None
+            )
+        await http.close()
