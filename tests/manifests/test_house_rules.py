@@ -13,6 +13,8 @@ ROOT = Path(__file__).parents[2]
 # A count, a percentage, a port, a quantity, a Go duration or an ISO 8601 period.
 NUMBER = re.compile(r"""["']?-?(\d+(\.\d+)?([A-Za-z]{0,2}|ms)|P(T?\d+(\.\d+)?[DHMS])+)["']?""")
 SCALAR = re.compile(r"^\s*(?:- )?(?P<key>[^\s#][^#]*?):\s+(?P<value>[^#]+?)\s*(?P<comment>#.*)?$")
+# What stands in no namespace.
+OF_THE_CLUSTER = {"Namespace", "CustomResourceDefinition"}
 # A comment speaks for what follows it directly: one block of a few lines.
 NEAR = 4
 
@@ -45,6 +47,12 @@ def test_every_number_has_its_reason(files: Sequence[Path]) -> None:
 def test_a_number_without_a_reason_is_found() -> None:
     """The check above can fail."""
     assert ["retry: 5", 'window: "10s"'] == list(uncommented_numbers('retry: 5\nname: x\nwindow: "10s"\n'))
+
+
+def test_every_object_names_its_namespace(objects: Sequence[Object]) -> None:
+    """They are applied without --namespace, which would refuse the ones that stand in Kourier's: none may rely on it."""
+    inside = [each for each in objects if each["kind"] not in OF_THE_CLUSTER]
+    assert [] == [each["metadata"]["name"] for each in inside if not each["metadata"].get("namespace")]
 
 
 def test_image_tags_stay_in_overlays() -> None:

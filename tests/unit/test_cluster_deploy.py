@@ -1,15 +1,16 @@
 """Deploying, up to where a cluster is needed: which Secrets are made, what is refused, what this machine lacks."""
 
 import base64
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kn_model.cluster import deploy, kind, secrets
+from kn_model.cluster import deploy, kind, ready, secrets
 from kn_model.cluster.kubectl import Kubectl
-from kn_model.failure import Failure
+from kn_model.failure import Exit, Failure
 
 Object = dict[str, Any]
 
@@ -148,38 +149,63 @@ def test_without_its_programs_no_cluster_is_begun(
 
 
 RENDERED = """
-{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "torpor"}}
----
 {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "postgres"}, "spec": {"template": {"spec": {}}}}
 ---
 {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "seaweedfs"}, "spec": {"template": {"spec": {}}}}
 ---
 {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": {"name": "auth"}, "spec": {"template": {"spec": {}}}}
+---
+{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "torpor-auth", "namespace": "torpor"}}
+---
+{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "torpor"}}
 """
+COMPLETE = {"type": "Complete", "status": "True"}
+FAILED = {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "it was tried 7 times"}
+UNREADY = {"type": "Ready", "status": "False", "reason": "RevisionFailed", "message": "the image was not found"}
+
+
+def job(*conditions: Object) -> Object:
+    """The setup Job as the cluster shows it."""
+    return {"metadata": {"name": "torpor-setup"}, "status": {"conditions": list(conditions)}}
+
+
+def ksvc(name: str, condition: Object) -> Object:
+    """A function as the cluster shows it."""
+    return {"metadata": {"name": name}, "status": {"conditions": [condition]}}
 
 
 class Recorded(Kubectl):
-    """A cluster that takes everything, or refuses at the dry run; `said` is what it was asked, in order."""
+    """A cluster that takes everything but the call that begins with `refuses`; `said` is what it was asked, in order."""
 
-    def __init__(self, *, refuses: bool = False) -> None:
+    def __init__(self, *, refuses: str = "-", jobs: Sequence[Object | None] = (job(COMPLETE),)) -> None:
         super().__init__({})
         self.said: list[str]
-        self.refuses: bool
-        object.__setattr__(self, "said", [])
-        object.__setattr__(self, "refuses", refuses)
+        self.given: list[str]
+        self.advice: str
+        self.refuses: str
+        self.jobs: list[Object | None]
+        # Frozen, as the real one is.
+        known = {"said": [], "given": [], "advice": "", "refuses": refuses, "jobs": list(jobs)}
+        for name, value in known.items():
+            object.__setattr__(self, name, value)
 
-    def run(self, *arguments: str, given: str = "", timeout_s: float = 0) -> str:
+    def run(self, *arguments: str, given: str = "", timeout_s: float = 0, advice: str = "") -> str:
         """Note the call."""
-        del given, timeout_s
+        del timeout_s
         self.said.append(" ".join(arguments[:2]))
-        if self.refuses and "--dry-run=server" in arguments:
-            raise Failure("refused")
+        self.given.append(given)
+        if " ".join(arguments).startswith(self.refuses):
+            raise Failure("refused", do=advice)
         return RENDERED if arguments[0] == "kustomize" else ""
 
     def get(self, *arguments: str) -> Any | None:
-        """What `_tell` and the Secrets ask for."""
+        """What deploying asks for."""
+        if arguments[0] == "job":
+            return self.jobs.pop(0) if len(self.jobs) > 1 else self.jobs[0]
         if arguments[0] == "configmap":
             return {"data": {"public-url": "http://front"}}
+        if arguments == ("ksvc",):
+            return {"items": [ksvc("auth", UNREADY), ksvc("tiny", UNREADY)]}
         admin = {"username": "YWRtaW4=", "password": "YQ=="}
         return {"items": []} if arguments == ("secrets",) else {"data": admin}
 
@@ -197,14 +223,78 @@ def test_everything_is_checked_before_anything_is_applied() -> None:
         "apply --filename",
         "rollout status",
         "rollout status",
-        "wait --for=condition=complete",
         "wait --for=condition=Ready",
     ] == cluster.said
 
 
+def test_what_the_check_needs_is_there_before_it() -> None:
+    """Knative's webhook tries a Pod, which is refused without its ServiceAccount: the first deployment would end there."""
+    cluster = Recorded()
+    deploy.deploy(Path("folder"), cluster)
+    first = [json.loads(each)["kind"] for each in cluster.given[1].split("\n---\n")]
+    assert ["Namespace", "ServiceAccount"] == first
+
+
 def test_what_the_cluster_would_refuse_is_not_applied() -> None:
     """Half an installation is worse than none."""
-    cluster = Recorded(refuses=True)
-    with pytest.raises(Failure, match="refused"):
+    cluster = Recorded(refuses="apply --dry-run=server")
+    with pytest.raises(Failure, match="refused") as caught:
         deploy.deploy(Path("folder"), cluster)
-    assert "apply --dry-run=server" == cluster.said[-1]
+    assert ("apply --dry-run=server", True) == (cluster.said[-1], "deploy again" in caught.value.do)
+
+
+def test_secrets_that_are_made_name_their_namespace() -> None:
+    """They are created without --namespace."""
+    made = secrets.made([AUTH, POSTGRES, SEAWEEDFS], [])
+    assert {"torpor"} == {each["metadata"]["namespace"] for each in made.values()}
+
+
+def never(seconds: float) -> None:
+    """Nobody waits here."""
+    raise AssertionError(f"it slept for {seconds} s")
+
+
+def test_a_setup_job_that_failed_is_noticed_at_once() -> None:
+    """And not after the eleven minutes that it may take; its log is the next step."""
+    with pytest.raises(Failure, match="Job torpor-setup failed") as caught:
+        ready.wait(Recorded(jobs=[job(FAILED)]), [], never)
+    assert "BackoffLimitExceeded: it was tried 7 times" == caught.value.why
+    assert "kubectl -n torpor logs job/torpor-setup says why." in caught.value.do
+
+
+def test_a_setup_job_that_is_gone_is_not_waited_for() -> None:
+    """Somebody else is at work there."""
+    with pytest.raises(Failure, match="Job torpor-setup failed") as caught:
+        ready.wait(Recorded(jobs=[None]), [], never)
+    assert "Somebody deleted it." == caught.value.why
+
+
+def test_the_setup_job_may_take_its_time() -> None:
+    """It is asked again until it is complete."""
+    slept: list[float] = []
+    ready.wait(Recorded(jobs=[job(), job(), job(COMPLETE)]), [], slept.append)
+    assert 2 == len(slept)
+
+
+def test_a_setup_job_that_never_ends_is_given_up() -> None:
+    """With the same next step, and the exit code of what took too long."""
+    slept: list[float] = []
+    with pytest.raises(Failure, match="is not done after 660 s") as caught:
+        ready.wait(Recorded(jobs=[job()]), [], slept.append)
+    assert (660, Exit.TIMED_OUT) == (sum(slept), caught.value.code)
+    assert "logs job/torpor-setup" in caught.value.do
+
+
+def test_functions_that_do_not_come_are_named_with_their_reason() -> None:
+    """Those that were deployed; the server of a model is another matter."""
+    with pytest.raises(Failure, match=r"not every function is ready: auth$") as caught:
+        deploy.deploy(Path("folder"), Recorded(refuses="wait"))
+    assert "auth: RevisionFailed: the image was not found" == caught.value.why
+    assert "kubectl -n torpor get pods" in caught.value.do
+
+
+def test_a_server_that_does_not_come_says_where_to_look() -> None:
+    """At its pod, which knows about images and volumes."""
+    with pytest.raises(Failure, match="refused") as caught:
+        deploy.deploy(Path("folder"), Recorded(refuses="rollout status statefulset/seaweedfs"))
+    assert "kubectl -n torpor describe pod seaweedfs-0" in caught.value.do
