@@ -20,6 +20,8 @@ kn model evaluate --show 2f6b1c1e-8f1d-4f0a-9d2b-0f5d1f6f2a11
 """
 _OVER: Final = frozenset({"failed", "superseded", "cancelled", "selected"})
 _POLL_S: Final = 1.0
+# Where POST /evaluations looks for lists of prompts in S3.
+_KEYS: Final = "evaluations/"
 
 
 @command("evaluate", examples=EXAMPLES)
@@ -29,7 +31,9 @@ _POLL_S: Final = 1.0
 @click.option("--deadline", type=int, help="Seconds to wait for candidates that are on their way.  [default: a day]")
 @click.option("--min-score", type=float, help="What the winner needs, from 0 to 1.  [default: 0.5]")
 @click.option("--show", "uuid", help="Show one that was asked for before.")
-@click.option("--wait/--no-wait", default=True, help="Wait until it is over.", show_default=True)
+@click.option(
+    "--wait/--no-wait", default=None, help="Wait until it is over.  [default: wait for a new one, not with --show]"
+)
 @serving_options
 def evaluate(  # noqa: PLR0913, PLR0917  # the options of one command
     alias: str | None,
@@ -38,7 +42,7 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the options of one command
     deadline: int | None,
     min_score: float | None,
     uuid: str | None,
-    wait: bool,  # noqa: FBT001  # click's flag
+    wait: bool | None,  # noqa: FBT001  # click's flag
     output: str,
     **serving: Any,
 ) -> None:
@@ -50,6 +54,7 @@ def evaluate(  # noqa: PLR0913, PLR0917  # the options of one command
     from kn_model.session import connect
 
     client = connect()
+    wait = uuid is None if wait is None else wait
     if uuid is None:
         body = _body(alias, candidates, prompts, serve_body(serving))
         limits = {"deadline_s": deadline, "min_score": min_score}
@@ -77,10 +82,17 @@ def _body(alias: str | None, candidates: tuple[str, ...], prompts: str | None, o
 
 
 def _prompts(named: str) -> Any:
-    """The file's content where there is such a file; else the key, which the function looks up in S3."""
+    """The file's content where there is such a file; else the key, which the function looks up in S3.
+
+    Raises click's BadParameter for what is neither.
+    """
     path = Path(named)
     if not path.is_file():
-        return named
+        if named.startswith(_KEYS):
+            return named
+        raise click.BadParameter(
+            f"there is no file {named!r}, and the key of a list in S3 begins with {_KEYS}", param_hint="--prompts"
+        )
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

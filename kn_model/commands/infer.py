@@ -22,6 +22,7 @@ kn model infer --cancel 4f0c8a9e-8a44-4f0c-9a37-2f6f7f0d8c11
 """
 _EVERY_S: Final = 0.5
 _OPEN: Final = frozenset({"queued", "running"})
+_LOST: Final = frozenset({"failed", "expired"})
 
 
 @command("infer", examples=EXAMPLES)
@@ -89,18 +90,19 @@ def _ended(client: Client, record: InferenceRecord) -> InferenceRecord:
 
 
 def _report(record: InferenceRecord, output: str) -> None:
+    """Print it. Raises Failure for one that will never be answered, whatever the format."""
     if output == JSON:
         print_json(record)
     elif record["status"] == "completed":
         click.echo(_text(record))
-    elif record["status"] in {"failed", "expired"}:
+    elif record["status"] not in _LOST:
+        click.echo(f"{record['id']} is {record['status']}: kn model infer --show {record['id']}")
+    if record["status"] in _LOST:
         raise Failure(
             f"the request {record['id']} {record['status']}",
             why=record["error"] or "",
             do="kn model ps and kn model deadletters show more; then ask again.",
         )
-    else:
-        click.echo(f"{record['id']} is {record['status']}: kn model infer --show {record['id']}")
 
 
 def _text(record: InferenceRecord) -> str:

@@ -59,6 +59,22 @@ def test_what_is_no_file_is_a_key(person: Person, fake: Fake) -> None:
     assert (sent["prompts"], sent["deadline_s"]) == ("evaluations/sums.json", 60)
 
 
+def test_a_file_that_is_not_there_is_said(person: Person, fake: Fake) -> None:
+    """Exit code 2: a name that was mistyped is not sent as the key of something in S3."""
+    result = person.types("evaluate", "sums", "-c", "tiny", "--prompts", "missing.json")
+    assert (result.exit_code, "there is no file 'missing.json'" in result.stderr) == (2, True)
+    assert [] == fake.seen
+
+
+def test_one_that_is_shown_is_not_waited_for(person: Person, fake: Fake) -> None:
+    """Unless somebody says so."""
+    under_way, ended = (200, evaluation("asking", "tiny is asked")), (200, evaluation("selected", winner="tiny"))
+    fake.on("GET /evaluations/e-1", under_way, ended)
+    assert "asking (tiny is asked)" in person.types("evaluate", "--show", "e-1").stdout
+    fake.on("GET /evaluations/e-1", under_way, ended)
+    assert "selected" in person.types("evaluate", "--show", "e-1", "--wait").stdout
+
+
 @pytest.mark.parametrize("status", ["failed", "superseded", "cancelled"])
 def test_without_a_winner_it_fails(person: Person, fake: Fake, status: str) -> None:
     """Exit code 1, after the table that says why."""

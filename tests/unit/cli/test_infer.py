@@ -1,5 +1,7 @@
 """`infer`: a request that is kept, shown, waited for and cancelled."""
 
+import json
+
 import pytest
 
 from tests.unit.cli.fake import Fake, Person, problem
@@ -51,6 +53,15 @@ def test_a_prompt_comes_from_a_pipe(person: Person, fake: Fake) -> None:
     """`kn model infer tiny < prompt.txt` works."""
     person.types("infer", "tiny", stdin="from a pipe\n")
     assert fake.bodies("POST /inference")[0]["body"]["messages"][0]["content"] == "from a pipe"
+
+
+@pytest.mark.parametrize("status", ["failed", "expired"])
+def test_what_failed_fails_as_json_too(person: Person, fake: Fake, status: str) -> None:
+    """The record on stdout, the failure on stderr, and exit code 1: a script sees it without reading."""
+    fake.on("GET /inference/i-1", (200, QUEUED | {"status": status, "error": "too long"}))
+    result = person.types("infer", "--show", "i-1", "-o", "json")
+    assert (1, status) == (result.exit_code, json.loads(result.stdout)["status"])
+    assert "too long" == json.loads(result.stderr)["error"]["detail"]
 
 
 def test_what_failed_says_why(person: Person, fake: Fake) -> None:
