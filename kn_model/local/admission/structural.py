@@ -1,6 +1,6 @@
 """Structural schemas of custom resources: which fields are kept, what is filled in, what is refused. Pure.
 
-Called by `admission.custom` for kinds that a CustomResourceDefinition adds. Rules and wording:
+Called by `admission.definitions` for kinds that a CustomResourceDefinition adds. Rules and wording:
 k8s.io/apiextensions-apiserver `pkg/apiserver/{schema,validation}`. What cannot be judged here (CEL) `definitions` refuses
 when the definition is applied, so that no rule is skipped in silence.
 """

@@ -1,5 +1,6 @@
-"""The part of JSONPath that printer columns use: `.spec.x`, `.items[0]`, `.conditions[?(@.type=="Ready")].status`. Pure.
+r"""The part of JSONPath that printer columns use: `.spec.x`, `.items[0]`, `.conditions[?(@.type=="Ready")].status`. Pure.
 
+In `.metadata.labels.example\.org/x` the backslash makes the dot a part of the name.
 Called by `api/table.py` and, when a definition is applied, by `admission.definitions`, which refuses any other form.
 Source: k8s.io/client-go `util/jsonpath`.
 """
@@ -9,17 +10,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 _STEP: Final = re.compile(
-    r"""\.(?P<name>[A-Za-z_][\w-]*)
+    r"""\.(?P<name>[A-Za-z_](?:[\w/-]|\\\.)*)
       | \[(?P<index>\d+)\]
       | \['(?P<quoted>[^']+)'\]
-      | \[\?\(@\.(?P<key>[\w.-]+)\s*==\s*(?P<quote>["'])(?P<value>[^"']*)(?P=quote)\)\]""",
+      | \[\?\(@\.(?P<key>[\w-]+)\s*==\s*(?P<quote>["'])(?P<value>[^"']*)(?P=quote)\)\]""",
     re.VERBOSE,
 )
 
 
 def understood(path: str) -> bool:
     """Whether `first` can follow the path."""
-    return path.startswith(".") and not _STEP.sub("", path.replace("\\.", "_"))
+    return path.startswith(".") and not _STEP.sub("", path)
 
 
 def first(path: str, obj: Any) -> Any:
@@ -31,7 +32,7 @@ def first(path: str, obj: Any) -> Any:
 
 
 def _follow(step: re.Match[str], value: Any) -> Iterator[Any]:
-    if name := step["name"] or step["quoted"]:
+    if name := (step["name"] or "").replace("\\.", ".") or step["quoted"]:
         if isinstance(value, Mapping) and value.get(name) is not None:
             yield value[name]
     elif isinstance(value, list):
