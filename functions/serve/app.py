@@ -137,7 +137,7 @@ class Servers:
         model = desk.require_available(await self._model(asked.model, who))
         draft = self._desk.draft(model, asked.options(), who.subject)
         async with self._deps.bus.transaction(actor=who.subject) as unit:
-            record = await self._desk.accept(unit, draft, asked.rollout)
+            record = await self._desk.accept(unit, draft, asked.rollout, who.allows_model)
         return _accepted(record)
 
     async def patch(self, request: Request) -> Response:

@@ -4,6 +4,7 @@ Called by `POST`, `PATCH` and `DELETE /serve`, and by the handler of `model.avai
 cluster: that is the work of the event that leaves with the record.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +14,7 @@ import msgspec
 from functions.kit.bus import Unit
 from functions.kit.db import Database
 from functions.kit.events import ServerRequested
-from functions.kit.problem import Problem
+from functions.kit.problem import Forbidden, Problem
 from functions.serve import limits, names, planning, records
 from functions.serve.observe import Finding
 from functions.serve.planning import Model
@@ -43,16 +44,25 @@ class Desk:
         limits.check(plan, self.settings)
         return Draft(name, model, options, actor, plan=plan)
 
-    async def accept(self, unit: Unit, draft: Draft, rollout: RolloutOptions | None = None) -> Record:
+    async def accept(
+        self,
+        unit: Unit,
+        draft: Draft,
+        rollout: RolloutOptions | None = None,
+        covers: Callable[[str], bool] = lambda _: True,
+    ) -> Record:
         """Write the record of a request; the same request again is the same record.
 
         A failed server of the same model takes the new request over. rollout: how a live server goes over to what the
-        draft says; without it another server of this name is left alone. Raises NameTaken.
+        draft says; without it another server of this name is left alone. covers: whether the caller may use a model of
+        this name, and so take its server over; without it somebody has looked before. Raises NameTaken, Forbidden.
         """
         existing = await self._locked(unit, draft.name)
         if existing is None:
             record = await records.add(unit.connection, draft, self.settings)
         elif rollout is not None:
+            if not covers(existing.model_name):
+                raise Forbidden(f"this credential does not cover the model {existing.model_name}")
             return await trials.change(unit, existing, draft, rollout, self.settings)
         elif _same(existing, draft) and existing.state is not State.FAILED:
             return existing
