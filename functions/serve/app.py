@@ -82,14 +82,14 @@ def routes(deps: Deps) -> Sequence[BaseRoute]:
     driver = Driver(deps.db, deps.bus, deps.api, front, deps.asker)
     evaluations = EvaluationDriver(deps, front)
     resources = ModelServes(deps.bus, deps.api, deps.verifier, front)
+    hints = Hints(deps.db, deps.bus, deps.settings.namespace)
     on_event: dict[str, Handler] = {
-        **handlers.table(_each(tick, Upkeep(deps), resources.tick)),
+        **handlers.table(_each(tick, Upkeep(deps), resources.tick, hints.tick)),
         RolloutMeasured.TYPE: driver.measured,
         InferenceRequested.TYPE: Worker(deps),
         WebhookRequested.TYPE: Webhooks(deps),
         EvaluationRequested.TYPE: evaluations,
     }
-    hints = Hints(deps.db, deps.bus, deps.settings.namespace)
     calls, evaluation_calls = Calls(deps), EvaluationCalls(deps, evaluations)
     return [
         Route("/serve", servers.create, methods=["POST"]),

@@ -1,6 +1,7 @@
 """Which events make `serve` look at evaluations: models that arrive, temporary servers that change, and ticks.
 
-Wraps the table of handlers, so that none of them has to know of evaluations.
+Wraps the table of handlers, so that none of them has to know of evaluations. For a tick it is one of the rounds: what
+comes after the others would not be made when one of them fails.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +32,6 @@ class Hints:
         concerned: dict[str, Look] = {
             ModelAvailable.TYPE: self._of_model,
             ServerRequested.TYPE: self._of_server,
-            events.TICK: self._of_tick,
             **dict.fromkeys(events.RESOURCE_CHANGES, self._of_object),
         }
         return afterwards.around(table, concerned)
@@ -48,7 +48,8 @@ class Hints:
         if uuid is not None:
             await self._tell(await self._db.fetch(SQL.of_server, uuid))
 
-    async def _of_tick(self, _: CloudEvent) -> None:
+    async def tick(self, _: CloudEvent) -> None:
+        """Evaluations that nobody has got on with: their events were lost."""
         await self._tell(await self._db.fetch(SQL.list_stalled, self._namespace, STALLED_S))
 
     async def _tell(self, found: Sequence[Any]) -> None:

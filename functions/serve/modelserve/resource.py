@@ -16,7 +16,7 @@ from functions.kit.bus import Bus, Unit
 from functions.kit.events import CloudEvent
 from functions.kit.identity import Identity
 from functions.kit.kube import Json, KubeError
-from functions.kit.problem import Forbidden, Problem, Retry, Unauthorized
+from functions.kit.problem import Forbidden, Problem, Reject, Retry, Unauthorized
 from functions.serve.cluster import Kubernetes
 from functions.serve.deps import Verifies
 from functions.serve.desk import Desk
@@ -74,12 +74,13 @@ class ModelServes:
         await self._look_at(await self._names(SQL.list_waiting_modelserves))
 
     async def _look_at(self, named: set[str]) -> None:
-        """The bad luck of one keeps none of the others from being looked at. Raises the last."""
-        failed: Retry | None = None
+        """What is wrong with one keeps none of the others from being looked at. Raises the last."""
+        failed: Problem | KubeError | None = None
         for name in sorted(named):
             try:
                 await self.look(name)
-            except Retry as problem:
+            except (Problem, KubeError) as problem:
+                _LOG.warning("the ModelServe %s could not be looked at: %s", name, problem)
                 failed = problem
         if failed is not None:
             raise failed
@@ -192,10 +193,10 @@ class ModelServes:
             await unit.connection.execute(SQL.drop_modelserve, self._namespace, name)
 
     async def _known(self, name: str, wanted: Wanted | None, problem: Problem) -> Facts:
-        """What there is, when nothing could be done."""
+        """What there is, when nothing could be done. A key that PostgreSQL rejected once is not looked up again."""
         async with self._bus.transaction() as unit:
             record = await rows.server(unit, await rows.lock(unit, self._namespace, name))
-            model = await rows.model(unit, wanted) if wanted is not None else None
+            model = None if wanted is None or isinstance(problem, Reject) else await rows.model(unit, wanted)
             return replace(await rows.facts(unit, model, record), refused=problem)
 
     async def _show(self, obj: Json, status: Json) -> bool:
