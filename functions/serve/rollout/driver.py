@@ -125,13 +125,15 @@ class Driver:
     async def _measure(self, rollout: Rollout, sight: Sight) -> Measures:
         since = rollout.row["created_at"]
         candidate = sight.candidate or rollout.row["candidate_revision"] or ""
+        # A step may ask for more than that.
+        most = max(gates.MEASURED, rollout.options.min_requests)
         return Measures(
-            candidate=await self._measured(candidate, since, rollout.since),
-            stable=await self._measured(rollout.stable_revision, since - _BEFORE, rollout.since),
+            candidate=await self._measured(candidate, since, rollout.since, most),
+            stable=await self._measured(rollout.stable_revision, since - _BEFORE, rollout.since, most),
         )
 
-    async def _measured(self, revision: str, since: datetime, step_since: datetime) -> Measured:
-        row: Mapping[str, Any] = await self._db.fetchrow(SQL.measure_revision, revision, since, step_since)
+    async def _measured(self, revision: str, since: datetime, step_since: datetime, most: int) -> Measured:
+        row: Mapping[str, Any] = await self._db.fetchrow(SQL.measure_revision, revision, since, step_since, most)
         return Measured(**row)
 
 

@@ -17,7 +17,9 @@ _MAY_PASS: Final = frozenset({"Unschedulable", "Deploying", ""})
 class Sight:
     """One look at the API.
 
-    candidate: its revision's name, empty before there is one. routed: its tag leads to it, so the route has settled.
+    candidate: its revision's name, empty before there is one. routed: its tag leads to it in the ingress as well. While
+    it starts, the tag leads to the revision that was ready last, the one that serves, and it still does for a moment after
+    status.traffic names the candidate: until the Service reports RoutesReady of its current generation.
     trouble: its own words, empty when it is well. passing: the trouble may pass by itself. replicas: how many run.
     stable_present, stable_replicas: of the revision that served when the rollout began.
     """
@@ -45,7 +47,7 @@ def look(rollout_uuid: str, stable: str, service: Mapping[str, Any] | None, revi
     return Sight(
         candidate=seen.name,
         ready=seen.condition("Ready").status == "True",
-        routed=seen.name == _tagged(service or {}),
+        routed=service is not None and _routed(service, seen.name),
         failed=_failed(seen),
         passing=_reason(seen) in _MAY_PASS,
         trouble=_trouble(seen),
@@ -67,6 +69,11 @@ def _trouble(seen: Seen) -> str:
 def _reason(seen: Seen) -> str:
     ready = seen.condition("Ready")
     return ready.reason if ready.status == "False" else seen.condition("Active").reason
+
+
+def _routed(service: Mapping[str, Any], candidate: str) -> bool:
+    seen = observe.read({"kind": "Service", **service})
+    return _tagged(service) == candidate and seen.settled and seen.condition("RoutesReady").status == "True"
 
 
 def _tagged(service: Mapping[str, Any]) -> str:
