@@ -152,9 +152,13 @@ def _is_newer(revision: Seen, old: Seen | None) -> bool:
     return old is None or (revision.generation, revision.resource_version) > (old.generation, old.resource_version)
 
 
-def restored(service: Seen) -> bool:
-    """Whether what served is the latest revision again, and ready: then traffic need not be pinned any more."""
-    return service.settled and not service.trial and bool(service.latest) and service.latest == service.latest_ready
+def restored(service: Seen, *, promoted: bool = False) -> bool:
+    """Whether what served is the latest revision again, and ready: then traffic need not be pinned any more.
+
+    promoted: the rollout that the template names was; it goes on naming it, since another template is another revision.
+    """
+    on_trial = service.trial and not promoted
+    return service.settled and not on_trial and bool(service.latest) and service.latest == service.latest_ready
 
 
 def find(known: Observation) -> Finding:

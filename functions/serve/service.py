@@ -71,16 +71,18 @@ def gateway_url(name: str, settings: Settings) -> str:
 class Trial:
     """What a template says of a rollout. rollout: its uuid while the revision is on trial, else empty.
 
-    at_zero: the revision is ready without a replica, so it needs no second GPU to begin with.
+    at_zero: the revision is ready without a replica, so it needs no second GPU to begin with. over: the cluster's template
+    is of a rollout that ended badly, and has to become another one even where nothing else in it differs.
     """
 
     rollout: str = ""
     at_zero: bool = False
+    over: bool = False
 
     @property
     def labels(self) -> dict[str, str]:
         """On the revision."""
-        return {ROLLOUT_LABEL: self.rollout} if self.rollout else {}
+        return {ROLLOUT_LABEL: self.rollout} if self.rollout or self.over else {}
 
     @property
     def annotations(self) -> dict[str, str]:

@@ -15,7 +15,7 @@ from functions.serve.records import Draft, Record
 from functions.serve.requests import RolloutOptions, Scale, ServeOptions
 from functions.serve.rollout import rows as rollouts
 from functions.serve.rollout.rows import Move, Rollout
-from functions.serve.rollout.states import RolloutCause
+from functions.serve.rollout.states import RolloutCause, RolloutState
 from functions.serve.settings import Settings
 from functions.serve.states import State
 
@@ -39,6 +39,8 @@ async def change(unit: Unit, record: Record, draft: Draft, asked: RolloutOptions
     if stable and trial is not None:
         # By now the latest revision that became ready may be the one that was on trial.
         stable = trial.stable_revision
+    elif stable:
+        stable = await _promoted(unit, record) or stable
     if not stable or _is_scale_alone(record, draft) or options.strategy == "direct":
         return await _at_once(unit, record, draft)
     if options.strategy == "replace" and not settings.zero_initial_scale:
@@ -63,6 +65,14 @@ def serving(record: Record) -> str:
     if record.state is State.FAILED or seen is None:
         return ""
     return record.pinned or seen.pinned or seen.latest_ready or seen.latest
+
+
+async def _promoted(unit: Unit, record: Record) -> str:
+    """The revision that was promoted while the cluster still says what served before; empty once it was told."""
+    last, seen = await rollouts.last(unit.connection, record.uuid), record.observed.service
+    if last is None or last.state is not RolloutState.PROMOTED or seen is None:
+        return ""
+    return str(last.row["candidate_revision"] or "") if seen.pinned == last.stable_revision else ""
 
 
 async def _at_once(unit: Unit, record: Record, draft: Draft) -> Record:

@@ -11,6 +11,7 @@ from functions.serve.records import SQL, Record
 from functions.serve.requests import ServeOptions
 from functions.serve.rollout import rows as rollouts
 from functions.serve.rollout.rows import Rollout
+from functions.serve.rollout.states import RolloutState
 from functions.serve.rollout.traffic import Split
 from functions.serve.service import Server, Trial
 from functions.serve.states import State
@@ -26,10 +27,11 @@ class Rows(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """rollout: the newest of the server, ended or not."""
+    """rollout: the newest of the server, ended or not. promoted: the one that the cluster's template names was."""
 
     record: Record
     rollout: Rollout | None
+    promoted: bool = False
 
     @property
     def trial(self) -> Rollout | None:
@@ -64,15 +66,18 @@ class Wish:
     def restored(self) -> bool:
         """What served before is the latest revision again, and ready: nothing has to be pinned."""
         seen = self.record.observed.service
-        return self.trial is None and seen is not None and observe.restored(seen)
+        return self.trial is None and seen is not None and observe.restored(seen, promoted=self.promoted)
 
     @property
     def template(self) -> Trial:
         """Where there is room for one only, what is tried and what is brought back begin without a replica."""
         one_only = self.rollout is not None and self.rollout.replaces
+        going_back = self.trial is None and bool(self.record.pinned)
+        seen = self.record.observed.service
         return Trial(
             rollout=self.trial.uuid if self.trial else "",
-            at_zero=one_only and (self.trial is not None or bool(self.record.pinned)),
+            at_zero=one_only and (self.trial is not None or going_back),
+            over=going_back and seen is not None and bool(seen.trial) and not self.promoted,
         )
 
     @property
@@ -101,4 +106,14 @@ async def lock(connection: Any, server_uuid: str) -> Wish:
 
 
 async def _with_rollout(rows: Rows, row: Any) -> Wish:
-    return Wish(records.record_of(row), await rollouts.last(rows, row["uuid"]))
+    record = records.record_of(row)
+    return Wish(record, await rollouts.last(rows, record.uuid), await _names_promoted(rows, record))
+
+
+async def _names_promoted(rows: Rows, record: Record) -> bool:
+    """Whether the template that was seen names a rollout that was promoted; asked only where something is pinned."""
+    seen = record.observed.service
+    if not record.pinned or seen is None or not seen.trial:
+        return False
+    named = await rows.fetchrow(SQL.read_rollout, seen.trial)
+    return named is not None and named["status"] == RolloutState.PROMOTED
