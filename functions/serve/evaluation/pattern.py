@@ -11,14 +11,16 @@ _FOUND: Final = 0
 
 
 async def found(pattern: str, text: str, limit_s: float = LIMIT_S) -> bool | None:
-    """None when it takes longer than the limit."""
+    """None when it takes longer than the limit. Whatever ends the wait, its cancellation too, ends the process."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-I", "-S", "-c", _PROGRAM, pattern, stdin=asyncio.subprocess.PIPE
     )
     try:
         await asyncio.wait_for(process.communicate(text.encode()), limit_s)
     except TimeoutError:
-        process.kill()
-        await process.wait()
         return None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     return process.returncode == _FOUND

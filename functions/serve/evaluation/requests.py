@@ -45,10 +45,12 @@ class Expect(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
         """Raises ValueError, which becomes the caller's 400."""
         if sum(given is not None for given in (self.contains, self.exact, self.regex)) != 1:
             raise ValueError("give one of contains, exact and regex")
+        if "\x00" in (self.contains or self.exact or self.regex or ""):
+            raise ValueError("what is expected cannot hold the character NUL")
         if self.regex is not None:
             try:
                 re.compile(self.regex)
-            except re.error as error:
+            except (re.error, OverflowError) as error:
                 raise ValueError(f"the regex cannot be read: {error}") from error
 
 

@@ -50,7 +50,7 @@ def unanswered(status: int, body: bytes, latency_ms: int) -> Result:
     return Result(
         passed=False,
         reason=f"answered with status {status} and no text",
-        answer=body[:SHOWN].decode(errors="replace"),
+        answer=_kept(body[:SHOWN].decode(errors="replace")),
         latency_ms=latency_ms,
     )
 
@@ -58,7 +58,12 @@ def unanswered(status: int, body: bytes, latency_ms: int) -> Result:
 def judged(text: str, expect: Expect, *, matches: bool | None, latency_ms: int) -> Result:
     """matches: whether the regex was found; None when it took too long to tell."""
     reason = _reason(text, expect, matches=matches)
-    return Result(passed=not reason, reason=reason, answer=text[:SHOWN], latency_ms=latency_ms)
+    return Result(passed=not reason, reason=reason, answer=_kept(text[:SHOWN]), latency_ms=latency_ms)
+
+
+def _kept(answer: str) -> str:
+    """PostgreSQL's text holds every character but one."""
+    return answer.replace("\x00", "")
 
 
 def _reason(text: str, expect: Expect, *, matches: bool | None) -> str:

@@ -91,4 +91,5 @@ def _judged(said: str | list[float], expect: str) -> Proof:
 
 
 def _shown(body: bytes) -> str:
-    return body[:200].decode(errors="replace")
+    """Without the one character that PostgreSQL's text does not hold."""
+    return body[:200].decode(errors="replace").replace("\x00", "")
