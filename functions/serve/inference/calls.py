@@ -67,6 +67,8 @@ class Calls:
     async def cancel(self, request: Request) -> Response:
         """DELETE /inference/{id}: the record, cancelled; a call that is under way is broken off within seconds."""
         who = await self._deps.verifier.identify(request.headers.get("authorization"))
+        if "operate" not in who.actions:
+            who.require("infer")
         uuid = request.path_params["id"]
         async with self._deps.bus.transaction(actor=who.subject) as unit:
             await unit.connection.execute(SQL.lock_queue)

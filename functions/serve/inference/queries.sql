@@ -28,10 +28,6 @@ RETURNING *;
 -- Its body is stored: from here on it waits for a place.
 UPDATE inference_requests SET accepted_at = now(), due_at = now() WHERE uuid = $1 AND accepted_at IS NULL RETURNING *;
 
--- name: read_request
--- One request.
-SELECT * FROM inference_requests WHERE uuid = $1;
-
 -- name: lock_request
 -- One request, locked, with the time by which its deadline and its lease are judged.
 SELECT *, clock_timestamp() AS read_at FROM inference_requests WHERE uuid = $1 FOR UPDATE;
@@ -53,6 +49,7 @@ SELECT status, runtime_params FROM server_records WHERE uuid = $1;
 -- name: tell_next
 -- Those who can run now, the oldest of each server first, as far as there are places: $1 in all, $2 of one server or, where
 -- that is 0, as many calls as its replicas take at once. Their events hold the places for $3 seconds.
+-- Places that are few go to the servers that have the fewest of them: nobody's backlog keeps the others waiting.
 -- Queued and due, or running under a lease that ran out. A time far ahead is from before a clock was set back.
 -- However many wait, a server's index is read only as far as it has places.
 WITH taken AS (
@@ -66,7 +63,7 @@ WITH taken AS (
     FROM server_records AS server
     LEFT JOIN taken ON taken.server_uuid = server.uuid
     CROSS JOIN LATERAL (
-        SELECT uuid, created_at FROM inference_requests
+        SELECT uuid, created_at, row_number() OVER (ORDER BY created_at, uuid) AS place FROM inference_requests
         WHERE server_uuid = server.uuid AND status IN ('queued', 'running') AND accepted_at IS NOT NULL
           AND (due_at <= now() OR due_at > now() + interval '2 minutes')
           AND NOT coalesce(lease_until BETWEEN now() AND now() + interval '2 minutes', false)
@@ -76,7 +73,7 @@ WITH taken AS (
                   (server.runtime_params -> 'scale' ->> 'max')::int * (server.runtime_params -> 'scale' ->> 'target')::int, 1
               )) END - coalesce(taken.places, 0))
     ) AS next
-    ORDER BY next.created_at, next.uuid
+    ORDER BY coalesce(taken.places, 0) + next.place, next.created_at, next.uuid
     LIMIT greatest(0, $1::int - (SELECT coalesce(sum(places), 0) FROM taken))
 )
 UPDATE inference_requests AS request SET told_at = now()
@@ -162,13 +159,14 @@ WITH lost AS MATERIALIZED (
 UPDATE inference_requests AS request SET callback_told_at = now() FROM lost WHERE request.uuid = lost.uuid
 RETURNING request.uuid, request.subject;
 
--- name: list_forgotten
--- What ended more than $1 seconds ago, and what was never stored: its caller had no answer and has not come back for $2.
-SELECT uuid FROM inference_requests
-WHERE finished_at < now() - $1::float8 * interval '1 second'
-   OR accepted_at IS NULL AND created_at < now() - $2::float8 * interval '1 second'
-ORDER BY created_at LIMIT $3;
-
 -- name: forget_requests
--- Their objects are gone.
-DELETE FROM inference_requests WHERE uuid = ANY ($1::text[]);
+-- What ended more than $1 seconds ago, and what was never stored: its caller had no answer and has not come back for $2.
+-- Whoever comes back, or sends its dead letter again, at this very moment waits for the end of this transaction.
+WITH forgotten AS MATERIALIZED (
+    SELECT uuid FROM inference_requests
+    WHERE finished_at < now() - $1::float8 * interval '1 second'
+       OR accepted_at IS NULL AND created_at < now() - $2::float8 * interval '1 second'
+    ORDER BY created_at LIMIT $3 FOR UPDATE SKIP LOCKED
+)
+DELETE FROM inference_requests AS request USING forgotten WHERE request.uuid = forgotten.uuid
+RETURNING request.uuid;

@@ -6,7 +6,7 @@ queue's lock, which lasts until the commit.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +18,8 @@ from functions.serve.inference.states import INFERENCE, InferenceCause, Inferenc
 SQL: Final = queries(str(Path(__file__)))
 # Longer than a function takes to start and the Broker to bring it an event; then somebody else may have the place.
 TOLD_S: Final = 30.0
+# Twice the longest back-off: a time further ahead is from before a clock was set back.
+_SET_BACK: Final = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,12 @@ def is_held(row: Mapping[str, Any]) -> bool:
     """Whether somebody asks the model for it right now. row: of `lock_request`."""
     until: datetime | None = row["lease_until"]
     return row["status"] == InferenceState.RUNNING and until is not None and until > row["read_at"]
+
+
+def is_due(row: Mapping[str, Any]) -> bool:
+    """Whether its back-off is over, as `tell_next` judges it. row: of `lock_request`."""
+    ahead: timedelta = row["due_at"] - row["read_at"]
+    return ahead <= timedelta() or ahead > _SET_BACK
 
 
 def request_key(uuid: str) -> str:

@@ -1,6 +1,6 @@
 """The states of an asynchronous inference request. Pure.
 
-`inference/queries.sql` takes the states that allow a cause as an argument, so that a row changes along these edges alone.
+Moved by the endpoints, the worker and the tick, each of which has the row locked and asks `queue.allows` before.
 
 - queued: stored; its event is on the way, or waits for a free place
 - running: a worker holds its lease and asks the model

@@ -40,11 +40,13 @@ class Upkeep:
                 unit.emit(WebhookRequested(lost["uuid"]), actor=lost["subject"])
 
     async def _forget(self) -> None:
-        """Objects first: a row without them is found again, objects without a row would stay for ever."""
+        """The rows are gone with the objects: objects without a row would stay for ever, so a failure keeps both."""
         keep_s = float(self._deps.settings.inference_keep_s)
-        old = [row["uuid"] for row in await self._deps.db.fetch(SQL.list_forgotten, keep_s, NEVER_STORED_S, BATCH)]
-        if old:
-            await self._deps.objects.delete(
-                [key(uuid) for uuid in old for key in (queue.request_key, queue.result_key)]
-            )
-            await self._deps.db.execute(SQL.forget_requests, old)
+        async with self._deps.bus.transaction() as unit:
+            old = [
+                row["uuid"] for row in await unit.connection.fetch(SQL.forget_requests, keep_s, NEVER_STORED_S, BATCH)
+            ]
+            if old:
+                await self._deps.objects.delete(
+                    [key(uuid) for uuid in old for key in (queue.request_key, queue.result_key)]
+                )

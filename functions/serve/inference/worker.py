@@ -85,6 +85,9 @@ class Worker:
                 await queue.end(unit, row, over)
                 await queue.tell(unit, self._places)
                 return None
+            if not queue.is_due(row):
+                # The Broker, or a second event, is early: `tell` brings another one when it is time.
+                return None
             if not self._places.free(
                 await unit.connection.fetchrow(SQL.places_taken, row["server_uuid"], uuid), server
             ):

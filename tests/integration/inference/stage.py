@@ -99,8 +99,9 @@ class Stage:
         return taken
 
     async def post(self, event: tuple[dict[str, str], bytes]) -> int:
-        """Deliver one event to serve."""
+        """Deliver one event to serve, as late as the Broker does: by then what was put off is due."""
         headers, data = event
+        await self.db.execute("UPDATE inference_requests SET due_at = now() WHERE due_at > now()")
         return (await self.serve.http.post("/events", content=data, headers=delivered(headers))).status_code
 
     async def deliver(self) -> list[int]:
