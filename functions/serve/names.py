@@ -10,12 +10,16 @@ from functions.serve.problems import BadName
 MAX_LENGTH: Final = 40
 # The functions' own Knative Services live in the same namespace.
 RESERVED: Final = frozenset({"auth", "download", "serve", "status"})
+_TAGGED: Final = "candidate-"
 _DNS_1035: Final = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _OTHER: Final = re.compile(r"[^a-z0-9-]+")
 
 
 def check(name: str) -> str:
-    """Answer `name` as it is. Raises BadName unless it is a DNS-1035 label of at most MAX_LENGTH and not reserved."""
+    """Answer `name` as it is. Raises BadName unless it is a DNS-1035 label of at most MAX_LENGTH and not reserved.
+
+    A server `candidate-x` would have the host name at which a rollout of `x` is asked its prompt.
+    """
     if not _DNS_1035.fullmatch(name) or len(name) > MAX_LENGTH:
         raise BadName(
             f"{name[:80]!r} is no name for a server: lower-case letters, digits and '-', a letter first, "
@@ -23,6 +27,8 @@ def check(name: str) -> str:
         )
     if name in RESERVED:
         raise BadName(f"{name!r} is one of Torpor's own functions; choose another name")
+    if name.startswith(_TAGGED):
+        raise BadName(f"{name!r} would be the address of a rollout's candidate; choose a name that begins otherwise")
     return name
 
 
@@ -43,6 +49,6 @@ def spare(name: str) -> str:
 def from_model(model_name: str) -> str:
     """The default name of a model's server. Always passes `check`."""
     word = _OTHER.sub("-", model_name.lower()).strip("-")
-    if not word[:1].isalpha() or word in RESERVED:
+    if not word[:1].isalpha() or word in RESERVED or word.startswith(_TAGGED):
         word = f"model-{word}"
     return word[:MAX_LENGTH].strip("-")
