@@ -9,7 +9,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from functions.kit import app
-from functions.kit.bus import Unit
 from functions.kit.events import EvaluationRequested
 from functions.kit.identity import Identity
 from functions.kit.problem import Forbidden, NotFound
@@ -60,15 +59,17 @@ class Calls:
                 )
             if seen.under_way:
                 await self._driver.end(unit, seen, EvaluationCause.CANCELLED, f"cancelled by {who.subject}")
-            else:
-                await self._forget(unit, uuid)
-            row = await unit.connection.fetchrow(SQL.read_evaluation, uuid)
-        return app.json(view(row)) if row else Response(status_code=204)
+                return app.json(view(await unit.connection.fetchrow(SQL.read_evaluation, uuid)))
+        await self._forget(uuid)
+        return Response(status_code=204)
 
-    async def _forget(self, unit: Unit, uuid: str) -> None:
-        """Objects first: a row without them is found again, objects without a row would stay for ever."""
+    async def _forget(self, uuid: str) -> None:
+        """Objects first: a row without them is found again, objects without a row would stay for ever.
+
+        Nothing leads out of an end, so no lock is held while S3 works.
+        """
         await self._deps.objects.delete([requests.prompts_key(uuid)])
-        await unit.connection.execute(SQL.forget_evaluation, uuid)
+        await self._deps.db.execute(SQL.forget_evaluation, uuid)
 
     async def _operator(self, request: Request) -> Identity:
         who = await self._deps.verifier.identify(request.headers.get("authorization"))
