@@ -3,7 +3,6 @@
 The file is long because a resource has one life and every test is a turn that it can take.
 """
 
-import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ from tests.integration.serve.world import NAMESPACE, Killed, add_model, world
 
 AWAKE = (("Ready", "True", ""), ("Active", "True", ""))
 ASLEEP = (("Ready", "True", ""), ("Active", "False", "NoTraffic"))
+# Calls of the Kubernetes API.
+MAKING, DELETING = 6, 4
 
 
 @pytest.fixture
@@ -293,13 +294,12 @@ async def test_somebody_else_writes_the_resource_meanwhile(resources: Resources)
     assert (await resources.change(replicas=3))[0] == 503
 
 
-@pytest.mark.parametrize("calls", range(6))
+@pytest.mark.parametrize("calls", range(MAKING))
 async def test_killed_after_any_call(resources: Resources, calls: int) -> None:
     """While it is made and shown: the event comes again, and there is one server, one Service, and a status that knows both."""
     resources.world.api.calls_left = calls
-    with contextlib.suppress(Killed):
+    with pytest.raises(Killed):
         await resources.make()
-    resources.world.api.calls_left = -1
     # The kill took what was being delivered along: a tick brings it back after a minute.
     await resources.world.db.execute("UPDATE server_records SET updated_at = now() - interval '1 hour'")
     await resources.tell(change="add")
@@ -313,14 +313,22 @@ async def test_killed_after_any_call(resources: Resources, calls: int) -> None:
     assert resources.said() == ("Unknown", "Deploying")
 
 
-@pytest.mark.parametrize("calls", range(3))
+async def test_those_are_all_calls(resources: Resources) -> None:
+    """Whoever would be killed after the last one lives."""
+    resources.world.api.calls_left = MAKING
+    await resources.make()
+    resources.world.api.calls_left = DELETING
+    await resources.delete()
+    assert not resources.world.api.killed
+
+
+@pytest.mark.parametrize("calls", range(DELETING))
 async def test_killed_after_any_call_while_it_is_deleted(resources: Resources, calls: int) -> None:
     """Nothing is left behind."""
     await resources.make()
     resources.world.api.calls_left = calls
-    with contextlib.suppress(Killed):
+    with pytest.raises(Killed):
         await resources.delete()
-    resources.world.api.calls_left = -1
     await resources.world.tick()
     await resources.world.deliver()
     assert (resources.world.cluster.names(SERVICE), await resources.world.status("smol")) == ([], ("deleted", None))

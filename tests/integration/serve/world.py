@@ -146,10 +146,14 @@ def _fault(code: int, message: str) -> web.HTTPException:
 
 @dataclass
 class Mortal:
-    """The client of the API, in a process that is killed when `calls_left` calls were made and one more was answered."""
+    """The client of the API, in a process that is killed when `calls_left` calls were made and one more was answered.
+
+    killed: whether it was.
+    """
 
     api: Kube
     calls_left: int = -1
+    killed: bool = False
 
     async def get(self, resource: str, **query: str) -> Json | None:
         """GET."""
@@ -170,21 +174,27 @@ class Mortal:
     def _survive(self, answer: T) -> T:
         self.calls_left -= 1
         if self.calls_left == -1:
+            self.killed = True
             raise Killed
         return answer
 
 
 @dataclass
 class Broker:
-    """Keeps what is published, for the test to deliver when it likes. `down`: takes nothing."""
+    """Keeps what is published, for the test to deliver when it likes. `down`: takes nothing.
+
+    published: the types of all that it ever took.
+    """
 
     held: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    published: list[str] = field(default_factory=list)
     down: bool = False
 
     async def __call__(self, headers: Mapping[str, str], data: bytes) -> None:
         """One event."""
         if self.down:
             raise PublishError("the Broker is down (test)")
+        self.published.append(headers["ce-type"])
         self.held.append((dict(headers), data))
 
     def types(self) -> list[str]:
