@@ -6,7 +6,6 @@ The file is long because the three ways into S3 (in one piece, in parts, copied 
 
 import asyncio
 import time
-import zlib
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ from functions.download.progress import keep_beating
 from functions.download.ranges import Origin, Reads
 from functions.download.states import FileCause
 from functions.download.stretches import STRETCH_PARTS, Stretches, Work
-from functions.kit.objects import Objects
+from functions.kit.objects import Objects, crc32
 from functions.kit.problem import Unavailable
 
 # Puts one part of a file's upload without its bytes coming here.
@@ -301,7 +300,7 @@ class Transfer:
                 data = await self._objects.get(file.key, baton.offset, end)
                 if data is None or len(data) != end - baton.offset:
                     raise ProgressLost("S3 no longer holds this file")
-                await baton.carry_on(data, zlib.crc32(data))
+                await baton.carry_on(data, crc32(data))
             if baton.offset < file.size and time.monotonic() >= deadline:
                 await baton.keep()
                 return Outcome.MORE
