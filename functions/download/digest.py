@@ -11,12 +11,18 @@ from array import array
 from typing import Final, Self
 
 import rehashes
+from isal import isal_zlib
 
 # Version, bytes seen, length of SHA-256's state, parts seen.
 _HEAD: Final = struct.Struct(">BQII")
 _VERSION: Final = 2
 # rehashes holds the interpreter's lock while it hashes: 1 MiB is a millisecond in which nothing else runs.
 _STEP: Final = 1024 * 1024
+
+
+def crc32(data: bytes | bytearray) -> int:
+    """What S3 checks of a part: by ISA-L, 0.02 s of a core per GiB, where zlib's takes 0.28."""
+    return int(isal_zlib.crc32(data))
 
 
 class Digest:

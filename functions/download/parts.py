@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from functions.download.baton import Baton
 from functions.download.buffers import Buffers
+from functions.download.digest import crc32
 from functions.download.files import FileRow
 from functions.download.layout import Span
 from functions.download.problems import SourceUnwell
@@ -94,10 +95,11 @@ class PartPump:
     async def _move(self, span: Span, turn: asyncio.Event, done: asyncio.Event) -> None:
         try:
             data = await self.reader.read(self.origin, span, self.deadline, self._saw)
-            part = await self.objects.put_part(self.file.key, self.file.upload_id or "", span.number, data)
+            crc = crc32(data)
+            await self.objects.put_part(self.file.key, self.file.upload_id or "", span.number, data, crc)
             await turn.wait()
             if await self.baton.reach(span, self._is_patient):
-                await self.baton.carry_on(data, part.crc32)
+                await self.baton.carry_on(data, crc)
             done.set()
             await self.baton.keep()
             if self.baton.shared:

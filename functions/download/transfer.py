@@ -16,7 +16,7 @@ from typing import Any, Final
 from functions.download import layout, stretches
 from functions.download.baton import POLL_S, Baton
 from functions.download.buffers import Buffers
-from functions.download.digest import Digest
+from functions.download.digest import Digest, crc32
 from functions.download.files import FileRow, FileRows
 from functions.download.layout import Span
 from functions.download.parts import PartPump, together
@@ -25,7 +25,7 @@ from functions.download.progress import keep_beating
 from functions.download.ranges import Origin, Reads
 from functions.download.states import FileCause
 from functions.download.stretches import STRETCH_PARTS, Stretches, Work
-from functions.kit.objects import Objects, crc32
+from functions.kit.objects import Objects
 from functions.kit.problem import Unavailable
 
 # Puts one part of a file's upload without its bytes coming here.

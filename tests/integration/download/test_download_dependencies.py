@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from functions.download.digest import crc32
 from functions.download.layout import blob_key
 from functions.download.sources import HubSource
 from functions.kit.objects import Part, S3Objects
@@ -34,12 +35,12 @@ class FullBucket:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._objects, name)
 
-    async def put_part(self, key: str, upload_id: str, number: int, data: bytes) -> Part:
+    async def put_part(self, key: str, upload_id: str, number: int, data: bytes, crc32: int) -> Part:
         """No room for the second part, until there is."""
         if number > 1 and self.refusals > 0:
             self.refusals -= 1
             raise Retry(5, "S3 answered InsufficientStorage: no space left")
-        return await self._objects.put_part(key, upload_id, number, data)
+        return await self._objects.put_part(key, upload_id, number, data, crc32)
 
 
 def use_objects(world: Any, objects: Any) -> None:
@@ -126,7 +127,7 @@ async def test_parts_that_no_digest_has_seen_are_not_believed(world_of: Any, sou
     await world_of.send(*world_of.broker.queue.popleft())
     key = blob_key(hashlib.sha256(source.content).hexdigest())
     upload = await world_of.objects.start_upload(key)
-    await world_of.objects.put_part(key, upload, 1, bytes(PART))
+    await world_of.objects.put_part(key, upload, 1, bytes(PART), crc32(bytes(PART)))
     await world_of.db.execute("UPDATE model_files SET upload_id = $1, status = 'transferring'", upload)
     await world_of.deliver()
     assert (await world_of.model(record["uuid"]))["status"] == "available"
