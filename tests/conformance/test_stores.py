@@ -5,7 +5,8 @@ The file is long because it is one table: every behaviour that a statement relie
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -16,14 +17,22 @@ from kn_model.local.data.postgres import Postgres
 from kn_model.local.eventing.cloudevent import CloudEvent
 from kn_model.local.eventing.ledger import Accepted, Ledger, LedgerDown
 from tests.conformance.stores import Database, in_memory, real
-from tests.integration.conftest import database_url, postgres_server, servers
+from tests.integration.conftest import database_url, migrated, servers
 
-__all__ = ["database_url", "postgres_server", "servers"]
+__all__ = ["database_url", "servers"]
 
 SOURCE = "/torpor/test"
 DAY_S = 86400.0
-# Longer than any statement here takes, and shorter than a test that hangs is worth.
-HELD_S = 0.3
+# Longer than any statement here takes that need not wait.
+HELD_S = 0.1
+# Of whatever should come at last.
+WITHIN_S = 30
+
+
+@pytest.fixture(scope="session")
+def postgres_server(servers: Path) -> Iterator[Postgres]:
+    """A server that is killed here, and keeps what it committed."""
+    yield from migrated(Postgres(servers / "postgres", servers / "postgres.log", say=lambda _: None))
 
 
 @pytest.fixture(params=["in memory", "PostgreSQL"])
@@ -71,22 +80,25 @@ async def test_a_mark_waits_for_another_of_the_same_event(
     database: Database, *, first_commits: bool, second_marks: bool
 ) -> None:
     """Two handlers of one event: the second waits for the first, and works only if the first came to nothing."""
-    async with database.pool.acquire() as first:
-        transaction = asyncio.ensure_future(_mark_and_hold(first, commits=first_commits))
-        await asyncio.sleep(HELD_S / 3)
+    marked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def mark_and_hold(connection: Any) -> None:
+        async with connection.transaction():
+            assert await _mark(connection, "e")
+            marked.set()
+            await go_on.wait()
+            if not first_commits:
+                raise ValueError
+
+    async with database.pool.acquire() as first, asyncio.timeout(WITHIN_S):
+        transaction = asyncio.ensure_future(mark_and_hold(first))
+        await marked.wait()
         waiting = asyncio.ensure_future(_mark(database.pool, "e"))
-        await asyncio.sleep(HELD_S / 3)
+        await asyncio.sleep(HELD_S)
         assert not waiting.done()
+        go_on.set()
         await asyncio.gather(transaction, return_exceptions=True)
         assert second_marks == await waiting
-
-
-async def _mark_and_hold(connection: Any, *, commits: bool) -> None:
-    async with connection.transaction():
-        assert await _mark(connection, "e")
-        await asyncio.sleep(HELD_S)
-        if not commits:
-            raise ValueError
 
 
 async def test_what_is_not_committed_is_not_there(database: Database) -> None:
@@ -182,14 +194,16 @@ async def test_a_writer_waits_for_the_row_and_sees_it_as_it_became(database: Dat
 async def test_a_deadlock_is_told_to_one_of_the_two(database: Database) -> None:
     """Neither waits for ever: one gets an error, the other its row."""
     await _add(database.pool, "a", "b")
+    each_has_one = asyncio.Barrier(2)
 
-    async def remove(*ids: str) -> None:
+    async def remove(first: str, second: str) -> None:
         async with database.pool.acquire() as connection, connection.transaction():
-            for id_ in ids:
-                await connection.execute(SQL.remove_events, [id_])
-                await asyncio.sleep(HELD_S)
+            await connection.execute(SQL.remove_events, [first])
+            await each_has_one.wait()
+            await connection.execute(SQL.remove_events, [second])
 
-    outcomes = await asyncio.gather(remove("a", "b"), remove("b", "a"), return_exceptions=True)
+    async with asyncio.timeout(WITHIN_S):
+        outcomes = await asyncio.gather(remove("a", "b"), remove("b", "a"), return_exceptions=True)
     assert [None, asyncpg.DeadlockDetectedError] == sorted(
         (None if each is None else type(each) for each in outcomes), key=str
     )[::-1]

@@ -11,9 +11,8 @@ Fixtures are synchronous and run their own event loop, so they work for tests of
 
 import asyncio
 import secrets
-import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import asyncpg
@@ -23,11 +22,23 @@ from functions.kit.db import Database
 from functions.kit.migrate import migrate
 from functions.kit.objects import S3Objects
 from functions.kit.settings import Secret
+from kn_model.local import child
+from kn_model.local.data import account
 from kn_model.local.data.postgres import Postgres
 from kn_model.local.data.seaweed import Seaweed
 
 TEMPLATE = "migrated"
-AUTOVACUUM_S = 30
+# Nothing here outlives the run, and databases of seconds are not worth a vacuum.
+FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
+
+
+class Forgetful(Postgres):
+    """A server that may lose what it committed when it is killed. Tests of kills start a `Postgres` of their own."""
+
+    def _server(self, programs: Path, who: account.Account) -> child.Command:
+        """As the laptop's, and without waiting for the disk."""
+        command = super()._server(programs, who)
+        return replace(command, argv=[*command.argv, *(f"-c{name}={value}" for name, value in FORGETFUL.items())])
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +50,11 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def postgres_server(servers: Path) -> Iterator[Postgres]:
     """A PostgreSQL of this test run, with a migrated database to copy."""
-    server = Postgres(servers / "postgres", servers / "postgres.log", say=lambda _: None)
+    yield from migrated(Forgetful(servers / "postgres", servers / "postgres.log", say=lambda _: None))
+
+
+def migrated(server: Postgres) -> Iterator[Postgres]:
+    """Start a server, make the database that `database_url` copies, and stop it in the end."""
 
     async def start() -> None:
         await server.start()
@@ -97,15 +112,8 @@ def _database(server_url: str, template: str) -> Iterator[str]:
 
 
 async def _drop(server_url: str, name: str) -> None:
-    """Whoever is connected is thrown out, but for an autovacuum worker: that one is not ours to end, and is soon done."""
-    deadline = time.monotonic() + AUTOVACUUM_S
-    while True:
-        try:
-            return await _execute(server_url, f'DROP DATABASE "{name}" WITH (FORCE)')
-        except asyncpg.InsufficientPrivilegeError:
-            if time.monotonic() > deadline:
-                raise
-            await asyncio.sleep(0.1)
+    """Whoever is connected is thrown out."""
+    await _execute(server_url, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 async def _create(server_url: str, name: str, template: str = "template1") -> None:

@@ -21,7 +21,7 @@ from tests.integration.traces.repository import hub_with_a_model
 
 ROOT: Final = Path(__file__).parents[2]
 # Instead of every minute, for tests of what a tick does.
-OFTEN: Final = "*/10 * * * * *"
+OFTEN: Final = "*/2 * * * * *"
 # Of whatever is waited for; a busy machine takes long to start engines.
 WITHIN_S: Final = 150
 

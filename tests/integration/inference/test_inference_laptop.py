@@ -29,10 +29,10 @@ from tests.integration.laptops import OFTEN, own_laptop, rows, secrets, until
 
 ROOT = Path(__file__).parents[3]
 RUNTIMES = Path(__file__).with_name("runtimes").relative_to(ROOT)
-# serve knows the slow engine, gives a call 45 seconds and one attempt.
+# serve knows the slow engine, gives a call 15 seconds and one attempt.
 SERVE = {
     "TORPOR_RUNTIMES_DIR": str(RUNTIMES),
-    "TORPOR_INFERENCE_CALL_SECONDS": "45",
+    "TORPOR_INFERENCE_CALL_SECONDS": "15",
     "TORPOR_INFERENCE_ATTEMPTS": "1",
     "TORPOR_WEBHOOK_HOSTS": "127.0.0.1",
 }
@@ -166,6 +166,9 @@ def test_serve_killed_in_mid_call_is_followed(on_laptop: Laptop) -> None:
     uuid = on_laptop.ask(25)
     until(lambda: on_laptop.is_asked("model"), lambda: "the model is not asked")
     assert on_laptop.kill("serve") > 0
+    # Nobody renews it any more; so it ends now and not in a quarter of a minute.
+    ended = "UPDATE inference_requests SET lease_until = now() - interval '1 second' WHERE uuid = $1 RETURNING status"
+    assert [row["status"] for row in on_laptop.rows(ended, uuid)] == ["running"]
 
     done = on_laptop.until(uuid, "completed")
 
@@ -181,9 +184,9 @@ def test_serve_killed_in_mid_call_is_followed(on_laptop: Laptop) -> None:
 
 
 def test_cancelling_stops_the_engine(on_laptop: Laptop) -> None:
-    """A call of forty seconds ends long before: the engine books it as cut off."""
+    """A call of twelve seconds, for which there is time, ends long before: the engine books it as cut off."""
     before = len(on_laptop.rows("SELECT 1 FROM usage"))
-    uuid = on_laptop.ask(200)
+    uuid = on_laptop.ask(60)
     until(lambda: on_laptop.is_asked("model"), lambda: "the model is not asked")
 
     cancelled = on_laptop.client.delete(f"/inference/{uuid}")

@@ -114,9 +114,12 @@ def _active(runtime: Any, revision: str) -> dict[str, str]:
     return next((one for one in conditions if one["type"] == "Active"), {})
 
 
-async def test_who_was_held_as_long_as_may_be_is_told_to_come_again(runtime: Any, echo: Any, quick: Any) -> None:
+async def test_who_was_held_as_long_as_may_be_is_told_to_come_again(runtime: Any, echo: Any) -> None:
     """The start goes on meanwhile. Clients of OpenAI's API find the phase where they look, in `error`."""
-    await runtime.store.create(echo("slow", annotations=quick, env={"START_DELAY": "3"}, responseStartTimeoutSeconds=1))
+    # Longer than the start, which nobody waits for in the end.
+    window = {"autoscaling.knative.dev/window": "6s"}
+    manifest = echo("slow", annotations=window, env={"START_DELAY": "3"}, responseStartTimeoutSeconds=1)
+    await runtime.store.create(manifest)
     await runtime.ready("slow")
     await runtime.at_zero("slow-00001")
     async with runtime.client.get(runtime.url + "/_svc/torpor/slow/v1/models") as answer:

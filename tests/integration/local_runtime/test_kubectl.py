@@ -63,16 +63,21 @@ async def test_admission_refuses_in_knatives_words(kubectl: Kubectl, echo: Any) 
     assert 'admission webhook "validation.webhook.serving.knative.dev" denied the request' in output
 
 
-async def test_watch_prints_changes(kubectl: Kubectl, runtime: Any) -> None:
+async def test_watch_prints_changes(kubectl: Any, runtime: Any) -> None:
     """`get -w` goes on printing rows."""
     obj = await runtime.store.create(
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "torpor"}, "data": {}}
     )
-    watching = asyncio.create_task(kubectl("get", "cm", "-w", "--request-timeout=3s"))
-    await asyncio.sleep(1.5)
-    await runtime.store.update(obj | {"data": {"a": "1"}})
-    _, output = await watching
-    assert [line.split()[:2] for line in output.splitlines()[:3]] == [["NAME", "DATA"], ["c", "0"], ["c", "1"]]
+    watching = await kubectl.begin("get", "cm", "-w")
+    try:
+        async with asyncio.timeout(60):
+            rows = [await watching.stdout.readline() for _ in range(2)]
+            await runtime.store.update(obj | {"data": {"a": "1"}})
+            rows.append(await watching.stdout.readline())
+    finally:
+        watching.kill()
+        await watching.wait()
+    assert [row.split()[:2] for row in rows] == [[b"NAME", b"DATA"], [b"c", b"0"], [b"c", b"1"]]
 
 
 async def test_describe_label_and_patch(kubectl: Kubectl, runtime: Any) -> None:

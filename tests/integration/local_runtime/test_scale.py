@@ -46,7 +46,7 @@ async def test_an_open_call_is_never_cut_by_scaling_to_zero(runtime: Any, echo: 
     """A call that takes longer than the window keeps its instance."""
     await runtime.store.create(echo("hello", annotations=quick))
     await runtime.ready("hello")
-    assert await runtime.get("/_svc/torpor/hello/slow?s=9") == {"slept": "9"}
+    assert await runtime.get("/_svc/torpor/hello/slow?s=6") == {"slept": "6"}
 
 
 async def test_calls_around_the_end_of_an_instance_are_answered(runtime: Any, echo: Any, quick: Any) -> None:

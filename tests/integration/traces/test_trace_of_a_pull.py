@@ -7,8 +7,7 @@ that a collector gets. One runtime for all tests here, ended before they look, s
 import json
 import secrets
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +19,12 @@ import pytest
 from kn_model import laptop
 from kn_model.demo.runtime import RunningRuntime, runtime
 from kn_model.session import log_in_to_laptop
-from tests.integration.laptops import overlay
+from tests.integration.laptops import overlay, until
 from tests.integration.traces.collector import Collector, Received, collector
 from tests.integration.traces.repository import hub_with_a_model
 
 CALLER, ASKER = secrets.token_hex(8), secrets.token_hex(8)
 PULL, QUESTION = secrets.token_hex(16), secrets.token_hex(16)
-WITHIN_S = 120
 
 
 @dataclass
@@ -81,16 +79,13 @@ def _ask(running: RunningRuntime) -> None:
     headers = _authorization(running)
     body = {"model": "model", "messages": [{"role": "user", "content": "Hello"}]}
     url = f"{running.url}/m/model/v1/chat/completions"
-    _until(lambda: httpx.post(url, json=body, headers=headers, timeout=60).status_code == 200)
+    until(
+        lambda: httpx.post(url, json=body, headers=headers, timeout=60).status_code == 200,
+        lambda: "the model does not answer",
+        every_s=0.5,
+    )
     traced = {**headers, "traceparent": f"00-{QUESTION}-{ASKER}-01"}
     assert httpx.post(url, json=body, headers=traced, timeout=60).status_code == 200
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WITHIN_S
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
 
 
 def _first(running: RunningRuntime, plural: str) -> dict[str, Any]:
