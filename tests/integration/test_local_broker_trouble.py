@@ -26,7 +26,7 @@ from kn_model.local.follow import on_change
 from kn_model.local.objects import kinds
 from kn_model.local.objects.storage import MemoryStorage
 from kn_model.local.objects.store import ObjectStore
-from tests.integration.broker_stage import DELIVERY, EVENT, Stage, Subscribers, running
+from tests.integration.broker_stage import DELIVERY, EVENT, WAIT_S, Stage, Subscribers, running
 
 LETTERS = {"ref": {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "letters"}}
 LATER = "UPDATE broker.owed SET due_at = due_at + interval '1 day', scheduled_at = scheduled_at + interval '1 day'"
@@ -154,7 +154,8 @@ async def test_a_claim_whose_answer_is_lost_comes_due_again(stage: Stage) -> Non
     await stage.subscribe("one", "a.happened")
     await stage.publish("a.happened", "in hand")
     await stage.subscribers.until("one", 1)
-    await asyncio.sleep(6)  # a look, which renews what is in hand
+    await stage.pool.execute("UPDATE broker.owed SET due_at = due_at - interval '6 seconds'")
+    await stage.broker._dispatcher._look(alone=True)  # which renews what is in hand
     left = await stage.pool.fetch("SELECT id = $1 AS lost, due_at - now() < '9.5 s' AS old FROM broker.owed", lost.id)
     assert {(row["lost"], row["old"]) for row in left} == {(True, True), (False, False)}
     await stage.pool.execute("UPDATE broker.owed SET due_at = now()")
@@ -194,8 +195,9 @@ async def test_a_clock_set_back_delays_nothing_by_a_day(stage: Stage) -> None:
     await stage.subscribe("one", "a.happened", {**DELIVERY, "backoffDelay": "PT1S"})
     await stage.publish("a.happened", "1")
     await stage.subscribers.until("one", 1)
-    while await stage.pool.execute(f"{LATER} WHERE failures = 1") != "UPDATE 1":  # noqa: ASYNC110 - SQL wakes nobody
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(WAIT_S):
+        while await stage.pool.execute(f"{LATER} WHERE failures = 1") != "UPDATE 1":  # noqa: ASYNC110 - SQL wakes nobody
+            await asyncio.sleep(0.01)
     await stage.drained()
     assert len(stage.subscribers.of("one")) == 2
 
@@ -225,6 +227,7 @@ async def test_what_a_removed_trigger_was_owed_goes_with_it(stage: Stage) -> Non
     await stage.publish("a.happened")
     await stage.subscribers.until("one", 1)
     await stage.store.delete(kinds.TRIGGER, "torpor", "one")
+    await stage.broker._dispatcher._look(alone=True)
     await stage.drained()
 
 

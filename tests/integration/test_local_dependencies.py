@@ -82,10 +82,7 @@ async def test_kill_9_of_the_parent_ends_the_server(kind: str, tmp_path: Path) -
     """)
     parent = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE)
     assert parent.stdout is not None
-    lines = [(await parent.stdout.readline()).decode().strip()]
-    while not lines[-1].isdigit():
-        lines.append((await parent.stdout.readline()).decode().strip())
-    orphan = os.pidfd_open(int(lines[-1]))
+    orphan = os.pidfd_open(await _number(parent.stdout))
     parent.send_signal(signal.SIGKILL)
     await parent.wait()
     await asyncio.wait_for(_ended(orphan), 20)
@@ -115,6 +112,15 @@ async def _run(address: str, statements: str) -> None:
     connection = await asyncpg.connect(address)
     await connection.execute(statements)
     await connection.close()
+
+
+async def _number(output: asyncio.StreamReader) -> int:
+    """The first number that a program prints on a line of its own."""
+    async with asyncio.timeout(60):
+        async for line in output:
+            if line.strip().isdigit():
+                return int(line)
+    raise AssertionError("the program ended without a number")
 
 
 async def _ended(descriptor: int) -> None:

@@ -29,6 +29,8 @@ pytestmark = pytest.mark.skipif(
 # So few that every client meets connections which others have just used.
 SERVER_CONNECTIONS = 2
 CLIENTS = 6
+# On a busy machine.
+START_S = 60
 
 
 @asynccontextmanager
@@ -62,7 +64,7 @@ async def _started(folder: Path, database_url: str) -> tuple[asyncio.subprocess.
         str(PGBOUNCER), "-q", *account, str(configuration), stderr=asyncio.subprocess.DEVNULL
     )
     address = at._replace(netloc=f"{at.username}:{at.password}@127.0.0.1:{port}").geturl()
-    for _ in range(100):
+    for _ in range(20 * START_S):
         try:
             await (await asyncpg.connect(address, statement_cache_size=0)).close()
         except OSError:

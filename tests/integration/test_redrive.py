@@ -146,8 +146,9 @@ async def test_one_that_is_back_before_its_sender_is_done_leaves_again(world: Wo
     await world.letter("2")
     world.broker.slow = {"2"}
     first = asyncio.create_task(world.redrive_all())
-    while sorted(world.broker.ids()) != ["1", "2"]:  # noqa: ASYNC110  # the sender announces nothing
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(30):
+        while sorted(world.broker.ids()) != ["1", "2"]:  # noqa: ASYNC110  # the sender announces nothing
+            await asyncio.sleep(0.01)
     await world.letter("1")
     assert (await world.redrive(number))["redrives"] == 2
     world.broker.go_on.set()

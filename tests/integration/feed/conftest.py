@@ -6,6 +6,7 @@ import itertools
 import os
 import signal
 import sys
+import time
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ from tests.deliveries import signed
 
 ROOT = Path(__file__).parents[3]
 _NUMBERS = itertools.count()
+# For a Python process on a busy machine.
+START_S = 60
 
 
 @dataclass
@@ -89,28 +92,35 @@ async def _events(lines: AsyncIterator[str]) -> AsyncIterator[Heard]:
 
 
 @pytest.fixture
-async def feed(database_url: str) -> AsyncIterator[Feed]:
+async def feed(database_url: str, tmp_path: Path) -> AsyncIterator[Feed]:
     """A running status."""
     (port,) = ports.free(1)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "tests.integration.feed.served",
-        str(port),
-        database_url,
-        cwd=ROOT,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
+    log = tmp_path / "status.log"
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.integration.feed.served", str(port), database_url),
+            cwd=ROOT,
+            stdout=output,
+            stderr=output,
+        )
     db = Database(Secret(database_url))
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
-        while True:
-            with contextlib.suppress(httpx.TransportError):
-                if (await http.get("/readyz")).status_code == 200:
-                    break
-            await asyncio.sleep(0.05)
-        yield Feed(process, db, port, http)
-    if process.returncode is None:
-        process.kill()
-        await process.wait()
-    await db.close()
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
+            assert await _is_ready(process, http), (process.returncode, log.read_text())
+            yield Feed(process, db, port, http)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        await db.close()
+
+
+async def _is_ready(process: Process, http: httpx.AsyncClient) -> bool:
+    """Wait for it; not when it ended or takes too long."""
+    deadline = time.monotonic() + START_S
+    while process.returncode is None and time.monotonic() < deadline:
+        with contextlib.suppress(httpx.TransportError):
+            if (await http.get("/readyz")).status_code == 200:
+                return True
+        await asyncio.sleep(0.05)
+    return False

@@ -21,6 +21,7 @@ FUNCTION = '''
 
 import asyncio
 import os
+import pathlib
 
 from starlette.responses import Response
 from starlette.routing import Route
@@ -35,6 +36,7 @@ async def quick(_):
 
 
 async def slow(_):
+    pathlib.Path(os.environ["BEGUN"]).touch()
     await asyncio.sleep(1)
     return Response()
 
@@ -47,6 +49,8 @@ async def handle(_):
 '''
 # Longer than any test: what arrives was sent because the function was stopped.
 NEVER_MS = "600000"
+# For a Python process on a busy machine.
+START_S = 60
 
 
 @pytest.fixture
@@ -68,7 +72,7 @@ async def function(folder: Path, endpoint: str) -> AsyncIterator[tuple[Process, 
     with (folder / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *(*command, "--target", "handle", "--host", "127.0.0.1", "--port", str(port)),
-            env={**environ, "PYTHONPATH": str(ROOT)},
+            env={**environ, "PYTHONPATH": str(ROOT), "BEGUN": str(folder / "begun")},
             stderr=log,
         )
     try:
@@ -82,7 +86,7 @@ async def function(folder: Path, endpoint: str) -> AsyncIterator[tuple[Process, 
 
 
 async def _answers(client: httpx.AsyncClient) -> None:
-    for _ in range(400):
+    for _ in range(20 * START_S):
         try:
             await client.get("/healthz")
         except httpx.TransportError:
@@ -90,6 +94,13 @@ async def _answers(client: httpx.AsyncClient) -> None:
         else:
             return
     raise AssertionError("the function does not start")
+
+
+async def _begun(folder: Path) -> None:
+    """Wait until the slow call is under way."""
+    async with asyncio.timeout(30):
+        while not (folder / "begun").exists():  # noqa: ASYNC110  # another process wakes nobody
+            await asyncio.sleep(0.01)
 
 
 async def _stopped(process: Process) -> None:
@@ -110,7 +121,7 @@ async def test_what_ends_after_the_stop_arrives_too(tmp_path: Path, spans: Colle
     async with function(tmp_path, spans.url) as (process, client):
         await client.get("/quick")
         under_way = asyncio.create_task(client.get("/slow"))
-        await asyncio.sleep(0.3)
+        await _begun(tmp_path)
         await _stopped(process)
         assert 200 == (await under_way).status_code
     assert ["GET /quick", "GET /slow"] == [span.name for span in spans.spans]
@@ -120,7 +131,7 @@ async def test_a_first_call_under_way_is_not_lost(tmp_path: Path, spans: Collect
     """Also when no span had ended before."""
     async with function(tmp_path, spans.url) as (process, client):
         under_way = asyncio.create_task(client.get("/slow"))
-        await asyncio.sleep(0.3)
+        await _begun(tmp_path)
         await _stopped(process)
         assert 200 == (await under_way).status_code
     assert ["GET /slow"] == [span.name for span in spans.spans]
