@@ -37,8 +37,8 @@ from functions.serve.observe import Finding, Observation
 from functions.serve.planning import Model
 from functions.serve.records import SQL, Draft, Record
 from functions.serve.requests import ServeOptions
+from functions.serve.rollout import afresh, traffic, wish
 from functions.serve.rollout import rows as rollouts
-from functions.serve.rollout import traffic, wish
 from functions.serve.rollout.driver import list_revisions
 from functions.serve.rollout.rows import Move
 from functions.serve.rollout.states import RolloutCause
@@ -110,6 +110,7 @@ class Handlers:
         if wished is None:
             raise Reject(f"there is no server {event.subject}")
         log.model_uuid.set(wished.model_uuid)
+        wished = await afresh.look(self._bus, self._api, wished)
         if wished.is_deleted:
             await self._remove(wished.record)
         outcome = None if wished.is_deleted else await self._deploy(wished, event.actor)
@@ -120,6 +121,9 @@ class Handlers:
         """Write what came of it. If the request changed meanwhile, what was just done may be stale: once more."""
         current = await wish.lock(unit.connection, done.record.uuid)
         if current.differs(done):
+            if current.gave_up(done):
+                # Its revision may be the latest from here on, whoever has taken the pin away meanwhile.
+                await unit.connection.execute(SQL.pin_server, current.record.uuid, done.split.pinned)
             unit.emit(ServerRequested(done.record.uuid))
         elif isinstance(outcome, Problem):
             await _refused(unit, current, outcome)

@@ -85,6 +85,11 @@ class Wish:
         """The server is to go."""
         return self.record.state is State.DELETED
 
+    def gave_up(self, other: "Wish") -> bool:
+        """Whether what the other one has on trial was taken back since."""
+        tried, now = other.trial, self.rollout
+        return tried is not None and self.trial is None and now is not None and now.state is not RolloutState.PROMOTED
+
     def differs(self, other: "Wish") -> bool:
         """Whether the cluster would have to look otherwise."""
         return _essence(self) != _essence(other)

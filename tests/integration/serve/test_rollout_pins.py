@@ -81,3 +81,27 @@ async def test_what_was_promoted_by_hand_is_what_the_next_one_is_measured_agains
     row = await play.rollout()
     assert (row["model_uuid"], row["stable_revision"]) == ("m-3", "smol-00002")
     await play.until_models(m_2=95, m_3=5)
+
+
+@pytest.mark.parametrize("followed", [False, True], ids=["told after", "told before"])
+async def test_a_trial_that_is_taken_back_while_the_cluster_is_told_of_it(play: Stage, followed: bool) -> None:  # noqa: FBT001  # pytest's
+    """What was seen of the Service is from before the trial: no reason to give everything to the latest revision."""
+    await play.tell_news()
+    play.engines.fails["m-1"] = ("Unschedulable", "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")
+
+    async def taken_back() -> None:
+        assert (await play.world.http.post("/serve/smol/rollback")).status_code == 202
+        if followed:
+            await play.world.deliver()
+
+    play.world.cluster.before = taken_back
+    await play.roll(rollout={"min_requests": 9})
+    await play.until(lambda: play.service()["status"]["latestCreatedRevisionName"] == "smol-00003", "it is made again")
+    assert (await play.rollout())["status"] == "rolled_back"
+    for _ in range(3):
+        await play.world.tick()
+        await play.tell_news()
+    assert play.models() == {"m-1": 100}
+    assert (await play.world.server("smol"))["pinned_revision"] == "smol-00001"
+    del play.engines.fails["m-1"]
+    await _until_free(play, "m-1")
