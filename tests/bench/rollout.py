@@ -38,7 +38,7 @@ _PAUSE_S: Final = 0.5
 
 def rows() -> list[Row]:
     """Both figures, on one runtime."""
-    with rolling() as tiny:
+    with rolling(tick=None) as tiny:
         return [_rollback(tiny), _created(tiny)]
 
 

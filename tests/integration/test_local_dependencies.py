@@ -1,6 +1,7 @@
 """PostgreSQL and SeaweedFS as the laptop runtime starts them."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ import asyncpg
 import pytest
 
 from functions.kit.objects import S3Objects
+from functions.kit.problem import Retry
 from functions.kit.settings import Secret
 from kn_model.local.child import exited
 from kn_model.local.data import account
@@ -98,9 +100,18 @@ async def test_seaweed_keeps_objects_over_kill_9(tmp_path: Path) -> None:
     await exited(server.process)
     before = server.credentials
     await server.start()
-    found = await _objects(server).get("kept")
+    found = await _found(server, "kept")
     await server.stop()
     assert (found, server.credentials) == (b"seven", before)
+
+
+async def _found(server: Seaweed, key: str) -> bytes | None:
+    """An object, as soon as the volume that holds it has told the server that it is there."""
+    async with asyncio.timeout(60):
+        while True:
+            with contextlib.suppress(Retry):
+                return await _objects(server).get(key)
+            await asyncio.sleep(0.1)
 
 
 def _objects(server: Seaweed) -> S3Objects:

@@ -117,11 +117,11 @@ class Rolling:
 
 
 @contextmanager
-def rolling() -> Iterator[Rolling]:
-    """A runtime with every model, and `tiny` serving `good`."""
+def rolling(tick: str | None = OFTEN) -> Iterator[Rolling]:
+    """A runtime with every model, and `tiny` serving `good`. tick: the schedule; every minute where it is None."""
     # serve knows the stub.
     serve = {"TORPOR_RUNTIMES_DIR": str(RUNTIMES)}
-    with own_laptop("rolling-stub", serve, tick=OFTEN) as running, closing(running.log_in()) as client:
+    with own_laptop("rolling-stub", serve, tick=tick) as running, closing(running.log_in()) as client:
         found = Rolling(running, client, secrets(running))
         found.key = client.post("/auth/keys", {"name": "callers"})["key"]
         for name in MODELS:
