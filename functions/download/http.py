@@ -173,8 +173,10 @@ def _unwell(url: URL) -> Iterator[None]:
 def _address(text: str, base: URL | None = None) -> URL:
     """What `text` names, seen from `base`. Raises SourceRefused; looks at the port, since URL itself does so late."""
     try:
-        # What is quoted stays as it is, since signatures are made of it; what should have been is.
-        url = URL(text, encoded=text.isascii() and text.isprintable() and " " not in text)
+        url = URL(text, encoded=True)
+        # What is quoted stays as it is, since signatures are made of it; what should have been is. No host is mended.
+        if not (text.isascii() and text.isprintable() and " " not in text) and (url.raw_host or "").isascii():
+            url = URL(text)
         url = url if base is None else base.join(url)
         _ = url.port
     except ValueError as error:
