@@ -25,10 +25,13 @@ async def test_it_goes_to_zero_and_wakes_for_a_call(runtime: Any, echo: Any, qui
     await runtime.ready("hello")
     first = (await runtime.get("/_svc/torpor/hello/"))["pid"]
     await runtime.at_zero("hello-00001")
-    assert not _alive(first)
-    revision = runtime.store.get(kinds.REVISION, "torpor", "hello-00001")
-    assert _condition(revision, "Ready") == ("True", "")
-    assert _condition(revision, "Active") == ("False", "NoTraffic")
+    await runtime.until(lambda: not _alive(first), "the process has ended")
+
+    def said(kind: str) -> tuple[str, str]:
+        return _condition(runtime.store.get(kinds.REVISION, "torpor", "hello-00001"), kind)
+
+    await runtime.until(lambda: said("Active") == ("False", "NoTraffic"), "the revision says so")
+    assert said("Ready") == ("True", "")
     assert (await runtime.get("/_svc/torpor/hello/"))["pid"] != first
 
 
