@@ -10,6 +10,9 @@ from typing import Final, Protocol
 MIB: Final = 1024 * 1024
 # Limits of S3 multipart uploads.
 MAX_PARTS: Final = 10_000
+# What one of several workers at a file leases at a time. A worker has memory for a whole stretch before it leases one, and keeps it until all before it is hashed: so short.
+# But not one part, since the digest takes some milliseconds to change hands.
+STRETCH_PARTS: Final = 2
 # One object per content; what nobody has verified lies elsewhere.
 BLOBS: Final = "blobs/sha256/"
 STAGING: Final = "staging/"

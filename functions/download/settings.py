@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+from functions.download.layout import STRETCH_PARTS
 from functions.download.signatures import Policy as SignaturePolicy
 from functions.kit.platform import Bucket, Platform
-from functions.kit.settings import Secret, setting
+from functions.kit.settings import Secret, SettingsError, setting
 
 MIB = 1024 * 1024
 
@@ -125,3 +126,11 @@ class Settings(Platform, Bucket):
         unit="s",
         why="a source that sends less than 1 KiB/s for this long has stalled: the range is asked for anew",
     )
+
+    def __post_init__(self) -> None:
+        """Raise SettingsError for memory in which no transfer could get on."""
+        if self.buffer_bytes < STRETCH_PARTS * self.part_bytes:
+            raise SettingsError(
+                f"TORPOR_BUFFER_BYTES: {self.buffer_bytes} does not hold {STRETCH_PARTS} parts of TORPOR_PART_BYTES, "
+                f"{self.part_bytes} each"
+            )

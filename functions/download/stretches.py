@@ -12,12 +12,9 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final, Protocol
 
 from functions.download.files import FileRow, FileRows
-from functions.download.layout import Span
+from functions.download.layout import STRETCH_PARTS, Span
 from functions.kit.problem import Problem
 
-# An instance has memory for a whole stretch before it leases one, and keeps it until all before it is hashed: so short.
-# But not one part, since the digest takes some milliseconds to change hands.
-STRETCH_PARTS: Final = 2
 # Files with fewer stretches (256 MiB) are one worker's: a second one would come when they are nearly there.
 SHARED_FROM: Final = 16
 # A worker beside the one that leads should find this many, or its start is not worth it.

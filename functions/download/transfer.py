@@ -24,7 +24,7 @@ from functions.download.problems import LeaseLost, ProgressLost, SourceRefused, 
 from functions.download.progress import keep_beating
 from functions.download.ranges import Origin, Reads
 from functions.download.states import FileCause
-from functions.download.stretches import STRETCH_PARTS, Stretches, Work
+from functions.download.stretches import Stretches, Work
 from functions.kit.objects import Objects
 from functions.kit.problem import Unavailable
 
@@ -93,11 +93,11 @@ class Transfer:
 
     def _check_size(self, file: FileRow) -> None:
         """Raise SourceRefused for what would want larger parts than an instance has memory for."""
-        if layout.part_size(file.size, self._limits.part_bytes) * STRETCH_PARTS > self._buffers.limit:
+        if layout.part_size(file.size, self._limits.part_bytes) * layout.STRETCH_PARTS > self._buffers.limit:
             raise SourceRefused(
                 "file-too-large",
                 f"{file.path} is said to have {file.size} bytes: an operator can allow larger files with "
-                f"TORPOR_BUFFER_BYTES, {STRETCH_PARTS} parts of at most {layout.MAX_PARTS} have to fit into it",
+                f"TORPOR_BUFFER_BYTES, {layout.STRETCH_PARTS} parts of at most {layout.MAX_PARTS} have to fit into it",
             )
 
     async def _small(self, file: FileRow, origin: Origin, deadline: float) -> Outcome:

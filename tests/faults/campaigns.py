@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
-from functions.download.stretches import SHARED_FROM, STRETCH_PARTS
+from functions.download.layout import STRETCH_PARTS
+from functions.download.stretches import SHARED_FROM
 from tests.faults.hostile import Answer, Asked, Shared, tensor_file
 from tests.faults.stage import PART_BYTES, Stage
 from tests.faults.worker import Function

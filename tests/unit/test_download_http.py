@@ -35,6 +35,9 @@ class Server:
             return web.Response(status=302, headers={"Location": request.query["where"]})
         if request.path == "/busy":
             return web.Response(status=429, headers={"Retry-After": "20"})
+        if request.path == "/soon":
+            await asyncio.sleep(0.1)
+            return web.Response(status=503)
         if request.path == "/loop":
             return web.Response(status=307, headers={"Location": "/loop"})
         return web.Response(text="here")
@@ -238,3 +241,19 @@ async def test_a_host_that_asks_for_patience_is_left_alone_by_all(server: Server
     finally:
         await http.close()
     assert [path for path, _, _ in server.asked] == ["/busy", "/file"]
+
+
+async def test_a_later_answer_does_not_shorten_the_patience_asked_for(server: Server) -> None:
+    """What was on its way already is answered without a Retry-After: the longer wish counts."""
+    http = SourceHttp(source_guard(["127.0.0.1"]), 2.0, Secret(""), None)
+    url = f"http://127.0.0.1:{server.port}"
+
+    async def ask(path: str) -> None:
+        async with http.get(f"{url}/{path}", {}):
+            pass
+
+    await asyncio.gather(ask("soon"), ask("busy"), return_exceptions=True)
+    with pytest.raises(SourceUnwell, match="asked for patience") as caught:
+        await ask("file")
+    assert caught.value.after_s > 10
+    await http.close()

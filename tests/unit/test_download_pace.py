@@ -1,6 +1,7 @@
 """How long to wait, how fast it goes, and how memory is shared."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -8,6 +9,18 @@ import pytest
 from functions.download.backoff import CAP_S, asked, delay
 from functions.download.buffers import Buffers
 from functions.download.progress import Meter
+from functions.download.settings import Settings
+from functions.kit.settings import Secret, SettingsError
+from tests.deliveries import FUNCTION_KEYS
+
+SETTINGS = Settings(
+    database_url=Secret("postgresql://nowhere"),
+    event_keys=FUNCTION_KEYS,
+    s3_endpoint="http://nowhere",
+    s3_bucket="models",
+    s3_access_key=Secret("a"),
+    s3_secret_key=Secret("b"),
+)
 
 
 @pytest.mark.parametrize(
@@ -85,3 +98,9 @@ async def test_a_part_larger_than_the_budget_gets_all_of_it() -> None:
     """A huge file's parts pass one at a time instead of never."""
     async with asyncio.timeout(1), Buffers(10).holding(25):
         pass
+
+
+def test_memory_that_holds_no_stretch_is_refused_at_start() -> None:
+    """Parts that are larger than what they share would wait for it for ever."""
+    with pytest.raises(SettingsError, match="TORPOR_BUFFER_BYTES: 9000000 does not hold 2 parts"):
+        replace(SETTINGS, buffer_bytes=9_000_000, part_bytes=5_242_880)

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from functions.download.layout import Span, spans
-from functions.download.stretches import STRETCH_PARTS, Alone, Stretches, helpers, is_shared, stretch_at
+from functions.download.layout import STRETCH_PARTS, Span, spans
+from functions.download.stretches import Alone, Stretches, helpers, is_shared, stretch_at
 
 PART = 10
 # 32 parts: sixteen stretches, the last part shorter.

@@ -8,8 +8,9 @@ import pytest
 from aiohttp import web
 
 from functions.download.files import FileRows
+from functions.download.layout import STRETCH_PARTS
 from functions.download.sources import HubSource
-from functions.download.stretches import SHARED_FROM, STRETCH_PARTS
+from functions.download.stretches import SHARED_FROM
 from functions.kit.objects import Part
 
 MIB = 1024 * 1024
