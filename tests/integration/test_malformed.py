@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,12 +13,12 @@ import pytest
 
 from functions.kit import events
 from functions.kit.events import UsageRecord, UsageRecorded
+from kn_model.local import ports
 from tests.deliveries import ENVIRONMENT, delivered, signed
+from tests.integration.processes import answers
 from tests.malformed import MALFORMED
 
 ROOT = Path(__file__).parents[2]
-# For a Python process on a busy machine.
-START_S = 60
 # Bytes that no client library would send: (what, the raw headers and body).
 RAW = [
     ("NUL in a header", b"ce-id: a\0b\r\ncontent-length: 2\r\n\r\n{}"),
@@ -37,9 +36,7 @@ RAW = [
 @pytest.fixture
 async def process(database_url: str) -> AsyncIterator[httpx.AsyncClient]:
     """`status` as Knative runs it, under functions-framework."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = ports.free(1)
     # Nothing of these tests gets as far as S3.
     s3 = {f"TORPOR_S3_{name}": "none" for name in ("ENDPOINT", "BUCKET", "ACCESS_KEY", "SECRET_KEY")}
     environment = {"PATH": os.environ["PATH"], "TORPOR_DATABASE_URL": database_url, **s3, **ENVIRONMENT}
@@ -50,22 +47,11 @@ async def process(database_url: str) -> AsyncIterator[httpx.AsyncClient]:
     )  # fmt: skip
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
         try:
-            await _listening(client)
+            await answers(running, client)
             yield client
         finally:
             os.killpg(running.pid, signal.SIGKILL)
             await running.wait()
-
-
-async def _listening(client: httpx.AsyncClient) -> None:
-    for _ in range(10 * START_S):
-        try:
-            await client.get("/healthz")
-        except httpx.TransportError:
-            await asyncio.sleep(0.1)
-        else:
-            return
-    raise AssertionError("the function does not start")
 
 
 @pytest.mark.parametrize("path", ["/events", "/deadletters"])

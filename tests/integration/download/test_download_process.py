@@ -17,11 +17,10 @@ from aiohttp import web
 from functions.download.digest import Digest
 from kn_model.local import ports
 from tests.deliveries import ENVIRONMENT
+from tests.integration.processes import answers
 
 ROOT = Path(__file__).parents[3]
 MIB = 1024 * 1024
-# Of a machine that is busy with other tests.
-START_S = 60
 
 
 @dataclass
@@ -40,15 +39,7 @@ class Function:
             stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}") as client:
-            async with asyncio.timeout(START_S):
-                while self.process.returncode is None:
-                    try:
-                        await client.get("/healthz")
-                    except httpx.TransportError:
-                        await asyncio.sleep(0.05)
-                    else:
-                        return
-        raise AssertionError("the function does not start")
+            await answers(self.process, client)
 
     async def kill(self) -> None:
         """Kill -9."""

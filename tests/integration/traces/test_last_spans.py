@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Iterator
@@ -13,6 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from kn_model.local import ports
+from tests.integration.processes import answers
 from tests.integration.traces.collector import Collector, collector
 
 ROOT = Path(__file__).parents[3]
@@ -49,8 +50,6 @@ async def handle(_):
 '''
 # Longer than any test: what arrives was sent because the function was stopped.
 NEVER_MS = "600000"
-# For a Python process on a busy machine.
-START_S = 60
 
 
 @pytest.fixture
@@ -64,9 +63,7 @@ def spans() -> Iterator[Collector]:
 async def function(folder: Path, endpoint: str) -> AsyncIterator[tuple[Process, httpx.AsyncClient]]:
     """The function as Knative runs it, which answers; killed at the end if it still runs."""
     (folder / "main.py").write_text(FUNCTION)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = ports.free(1)
     command = [sys.executable, "-m", "functions_framework", "--asgi", "--source", str(folder / "main.py")]
     environ = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_BSP_SCHEDULE_DELAY": NEVER_MS}
     with (folder / "log").open("wb") as log:
@@ -77,23 +74,12 @@ async def function(folder: Path, endpoint: str) -> AsyncIterator[tuple[Process, 
         )
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            await _answers(client)
+            await answers(process, client)
             yield process, client
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-
-
-async def _answers(client: httpx.AsyncClient) -> None:
-    for _ in range(20 * START_S):
-        try:
-            await client.get("/healthz")
-        except httpx.TransportError:
-            await asyncio.sleep(0.05)
-        else:
-            return
-    raise AssertionError("the function does not start")
 
 
 async def _begun(folder: Path) -> None:
